@@ -1,0 +1,1 @@
+//! The etcd 2 key space, pure: values in, values out.
