@@ -1,0 +1,248 @@
+//! From the flags as given to a `Config`, or to what is wrong with them.
+use std::path::PathBuf;
+
+use super::table::{
+    DEFAULT_INITIAL_CLUSTER, DEFAULT_NAME, DEFAULT_SNAPSHOT_COUNT, EXISTING, FLAGS, Fate, Missing,
+    TLS,
+};
+use super::values::Given;
+use super::{ClusterState, Config, bootstrap};
+use crate::etcd::log::{self, Level, LogLine};
+use crate::etcd::urls::{Scheme, Url};
+
+/// Longer elections than this help nobody, and hide a wrong unit.
+const MAX_ELECTION_MS: u64 = 50_000;
+
+pub enum Problem {
+    /// `error verifying flags, ...`
+    Flags(String),
+    /// Raw text on stderr.
+    NotYet(String),
+    /// A line of level C.
+    Fatal(String),
+}
+
+pub fn resolve(given: &mut Given) -> Result<Config, Problem> {
+    let bootstraps = ["discovery", "initial-cluster", "discovery-srv"];
+    if bootstraps.iter().filter(|name| given.is_set(name)).count() > 1 {
+        let text = "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery\" or \"discovery-srv\"";
+        return Err(Problem::Flags(text.into()));
+    }
+    refuse_missing(given)?;
+
+    let listen_peer_urls = listen_urls(given, "listen-peer-urls", "peer-bind-addr", "peer-addr")?;
+    let initial_advertise_peer_urls = urls(given, "initial-advertise-peer-urls", "peer-addr")?;
+    let listen_client_urls = listen_urls(given, "listen-client-urls", "bind-addr", "addr")?;
+    let advertise_client_urls = urls(given, "advertise-client-urls", "addr")?;
+    // Peers are dialled; clients may well reach this member through something that speaks TLS for it.
+    refuse_https(&initial_advertise_peer_urls, "initial-advertise-peer-urls")?;
+    if given.is_set("listen-client-urls") && !given.is_set("advertise-client-urls") {
+        let text = "-advertise-client-urls is required when -listen-client-urls is set explicitly";
+        return Err(Problem::Flags(text.into()));
+    }
+    let (heartbeat_ms, election_ms) = timing(given)?;
+    let event_history_size = given.uint("event-history-size");
+    if event_history_size == 0 {
+        return Err(Problem::Flags(
+            "-event-history-size must be >0 (set to 0)".into(),
+        ));
+    }
+
+    let name = given.text("name");
+    let (log_level, log_package_levels) = log_levels(given);
+    let initial_cluster_text = match given.text("initial-cluster") {
+        text if name != DEFAULT_NAME && text == DEFAULT_INITIAL_CLUSTER => {
+            bootstrap::default_for(&name)
+        }
+        text => text,
+    };
+    let initial_cluster = bootstrap::parse(&initial_cluster_text)
+        .map_err(|e| Problem::Fatal(format!("error setting up initial cluster: {e}")))?;
+    for urls in initial_cluster.values() {
+        refuse_https(urls, "initial-cluster")?;
+    }
+    Ok(Config {
+        data_dir: data_dir(given, &name),
+        wal_dir: Some(given.text("wal-dir"))
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from),
+        name,
+        snapshot_count: snapshot_count(given),
+        heartbeat_ms,
+        election_ms,
+        listen_peer_urls,
+        listen_client_urls,
+        max_snapshots: given.uint("max-snapshots"),
+        max_wals: given.uint("max-wals"),
+        cors: given.cors(),
+        event_history_size: usize::try_from(event_history_size).unwrap_or(usize::MAX),
+        initial_advertise_peer_urls,
+        initial_cluster,
+        initial_cluster_text,
+        initial_cluster_state: match given.text("initial-cluster-state").as_str() {
+            "existing" => ClusterState::Existing,
+            _ => ClusterState::New,
+        },
+        initial_cluster_token: given.text("initial-cluster-token"),
+        advertise_client_urls,
+        log_level,
+        log_package_levels,
+    })
+}
+
+fn not_yet(subject: &str, missing: &Missing) -> Problem {
+    Problem::NotYet(format!(
+        "etcd: {subject} is not available yet: {}; {}\n",
+        missing.why, missing.instead
+    ))
+}
+
+fn refuse_missing(given: &mut Given) -> Result<(), Problem> {
+    for flag in FLAGS {
+        let (Fate::NotYet(missing), Some(text)) = (flag.fate, given.text_of(flag.name)) else {
+            continue;
+        };
+        let asks_nothing = match missing.harmless {
+            Some("false") => !given.bool(flag.name),
+            harmless => harmless == Some(text),
+        };
+        if !asks_nothing {
+            let value = if missing == EXISTING { " existing" } else { "" };
+            return Err(not_yet(&format!("--{}{value}", flag.name), &missing));
+        }
+    }
+    if given.is_set("strict-reconfig-check") && !given.bool("strict-reconfig-check") {
+        let text = "flag \"-strict-reconfig-check\" cannot be turned off: membership changes are always checked.";
+        given
+            .log
+            .push(LogLine::new(Level::Warning, "etcdmain", text));
+    }
+    Ok(())
+}
+
+/// The URLs of a flag, or of its 0.4 spelling.
+fn urls(given: &Given, name: &str, addr_name: &str) -> Result<Vec<Url>, Problem> {
+    match given.text_of(addr_name) {
+        Some(_) if given.is_set(name) => Err(Problem::Flags(format!(
+            "Set only one of flags -{name} and -{addr_name}"
+        ))),
+        Some(_) => Ok(vec![addr_url(given, addr_name, &given.addr(addr_name))?]),
+        None => Ok(given.urls(name)),
+    }
+}
+
+/// In 0.4 a member that was only told what to advertise listened on that port of every interface.
+fn listen_urls(
+    given: &Given,
+    name: &str,
+    bind_name: &str,
+    addr_name: &str,
+) -> Result<Vec<Url>, Problem> {
+    let list = match given.text_of(addr_name) {
+        Some(_) if !given.is_set(bind_name) && given.is_set(name) => {
+            return Err(Problem::Flags(format!(
+                "Set only one of flags -{name} and -{bind_name}"
+            )));
+        }
+        Some(_) if !given.is_set(bind_name) => {
+            let addr = given.addr(addr_name);
+            let port = addr.rsplit_once(':').map_or("", |(_, port)| port);
+            vec![addr_url(given, addr_name, &format!("[::]:{port}"))?]
+        }
+        _ => urls(given, name, bind_name)?,
+    };
+    refuse_https(&list, name)?;
+    match list.iter().find(|url| !url.can_bind()) {
+        Some(url) => Err(Problem::Flags(format!(
+            "expected IP in URL for binding ({url})"
+        ))),
+        None => Ok(list),
+    }
+}
+
+fn addr_url(given: &Given, addr_name: &str, host_port: &str) -> Result<Url, Problem> {
+    let prefix = if addr_name.starts_with("peer-") {
+        "peer-"
+    } else {
+        ""
+    };
+    let tls = ["cert-file", "key-file"]
+        .iter()
+        .any(|f| !given.text(&format!("{prefix}{f}")).is_empty());
+    let scheme = if tls { "https" } else { "http" };
+    Url::parse(&format!("{scheme}://{host_port}")).map_err(Problem::Flags)
+}
+
+fn refuse_https(urls: &[Url], name: &str) -> Result<(), Problem> {
+    match urls.iter().find(|url| url.scheme == Scheme::Https) {
+        Some(url) => Err(not_yet(&format!("{url} in --{name}"), &TLS)),
+        None => Ok(()),
+    }
+}
+
+fn timing(given: &Given) -> Result<(u64, u64), Problem> {
+    let (heartbeat, election) = (
+        given.uint("heartbeat-interval"),
+        given.uint("election-timeout"),
+    );
+    let bad = |text: String| Err(Problem::Flags(text));
+    if heartbeat == 0 {
+        return bad("-heartbeat-interval must be >0 (set to 0ms)".into());
+    }
+    if heartbeat.saturating_mul(5) > election {
+        return bad(format!(
+            "-election-timeout[{election}ms] should be at least as 5 times as -heartbeat-interval[{heartbeat}ms]"
+        ));
+    }
+    if election > MAX_ELECTION_MS {
+        return bad(format!(
+            "-election-timeout[{election}ms] is too long, and should be set less than {MAX_ELECTION_MS}ms"
+        ));
+    }
+    Ok((heartbeat, election))
+}
+
+fn log_levels(given: &mut Given) -> (Level, Vec<(String, Level)>) {
+    let level = if given.bool("debug") {
+        Level::Debug
+    } else {
+        Level::Info
+    };
+    let text = given.text("log-package-levels");
+    if text.is_empty() {
+        return (level, Vec::new());
+    }
+    let packages = log::parse_package_levels(&text).unwrap_or_else(|e| {
+        let text = format!("couldn't parse log level string: {e}, continuing with default levels");
+        given
+            .log
+            .push(LogLine::new(Level::Warning, "etcdmain", text));
+        Vec::new()
+    });
+    (level, packages)
+}
+
+fn data_dir(given: &mut Given, name: &str) -> PathBuf {
+    let dir = given.text("data-dir");
+    if !dir.is_empty() {
+        return dir.into();
+    }
+    let dir = format!("{name}.etcd");
+    let text = format!("no data-dir provided, using default data-dir ./{dir}");
+    given
+        .log
+        .push(LogLine::new(Level::Warning, "etcdmain", text));
+    dir.into()
+}
+
+fn snapshot_count(given: &mut Given) -> u64 {
+    let count = given.uint("snapshot-count");
+    if count > 0 {
+        return count;
+    }
+    let text = format!("set snapshot count to default {DEFAULT_SNAPSHOT_COUNT}");
+    given
+        .log
+        .push(LogLine::new(Level::Info, "etcdserver", text));
+    DEFAULT_SNAPSHOT_COUNT
+}

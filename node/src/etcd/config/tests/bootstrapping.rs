@@ -1,0 +1,200 @@
+//! --initial-cluster against the other flags, and the features that are refused.
+use super::*;
+
+#[test]
+fn the_default_cluster_follows_the_name() {
+    let (config, log) = config_env(&["--name", "core-01"], &[]);
+    assert_eq!(
+        config.initial_cluster.keys().collect::<Vec<_>>(),
+        ["core-01"]
+    );
+    assert_eq!(config.verify_bootstrap(&|_| None), Ok(()));
+    assert_eq!(
+        log,
+        ["W | etcdmain: no data-dir provided, using default data-dir ./core-01.etcd"]
+    );
+}
+
+#[test]
+fn a_name_that_comes_twice_has_two_urls() {
+    let config = config(&[
+        "--initial-cluster",
+        "a=http://a:2,b=http://b:1,,a=http://a:1",
+    ]);
+    assert_eq!(
+        urls::join(&config.initial_cluster["a"]),
+        "http://a:1,http://a:2"
+    );
+    assert_eq!(config.initial_cluster.len(), 2);
+}
+
+#[test]
+fn a_cluster_that_cannot_be_read_is_fatal() {
+    for (cluster, text) in [
+        ("foo", "URL scheme must be http or https: "),
+        (
+            "a=b=http://a:1",
+            "parse \"b=http://a:1\": first path segment in URL cannot contain colon",
+        ),
+        (
+            "a=http://a",
+            "URL address does not have the form \"host:port\": http://a",
+        ),
+        (
+            "a=http://a:1/x",
+            "URL must not contain a path: http://a:1/x",
+        ),
+    ] {
+        let exit = exit(&["--data-dir=d", "--initial-cluster", cluster], &[]);
+        assert_eq!((exit.code, exit.stderr.as_str()), (1, ""), "{cluster}");
+        assert_eq!(
+            exit.log,
+            [format!(
+                "C | etcdmain: error setting up initial cluster: {text}"
+            )],
+            "{cluster}"
+        );
+    }
+}
+
+#[test]
+fn the_cluster_must_hold_this_member() {
+    let want =
+        ["C | etcdmain: couldn't find local name \"default\" in the initial cluster configuration"];
+    assert_eq!(unbootstrapped(&["--initial-cluster=a=http://x:1"]), want);
+    assert_eq!(unbootstrapped(&["--initial-cluster="]), want);
+}
+
+#[test]
+fn a_cluster_without_the_advertised_url_is_told_with_what_was_forgotten() {
+    assert_eq!(
+        unbootstrapped(&["--initial-advertise-peer-urls=http://10.0.0.1:2380"]),
+        [
+            "I | etcdmain: --initial-cluster must include default=http://10.0.0.1:2380 given --initial-advertise-peer-urls=http://10.0.0.1:2380",
+            "I | etcdmain: forgot to set --initial-cluster flag?",
+            "I | etcdmain: if you want to use discovery service, please set --discovery flag.",
+        ]
+    );
+    assert_eq!(
+        unbootstrapped(&["--initial-cluster=default=http://10.0.0.1:2380"]),
+        [
+            "I | etcdmain: --initial-cluster must include default=http://localhost:2380,default=http://localhost:7001 given --initial-advertise-peer-urls=http://localhost:2380,http://localhost:7001",
+            "I | etcdmain: forgot to set --initial-advertise-peer-urls flag?",
+        ]
+    );
+}
+
+#[test]
+fn the_cluster_must_not_hold_more_urls_of_this_member_than_are_advertised() {
+    let args = [
+        "--initial-cluster=default=http://a:1,default=http://a:2",
+        "--initial-advertise-peer-urls=http://a:1",
+    ];
+    assert_eq!(unbootstrapped(&args).len(), 1);
+}
+
+#[test]
+fn a_name_and_its_address_agree() {
+    let args = [
+        "--initial-cluster=default=http://127.0.0.1:1",
+        "--initial-advertise-peer-urls=http://localhost:1",
+    ];
+    assert_eq!(config(&args).verify_bootstrap(&localhost), Ok(()));
+    assert!(config(&args).verify_bootstrap(&|_| None).is_err());
+}
+
+#[test]
+fn a_url_that_comes_twice_in_the_cluster_is_fatal() {
+    let args = [
+        "--initial-cluster=default=http://a:1,b=http://a:1",
+        "--initial-advertise-peer-urls=http://a:1",
+    ];
+    let want = ["C | etcdmain: initial cluster b=http://a:1,default=http://a:1 has duplicate url"];
+    assert_eq!(unbootstrapped(&args), want);
+}
+
+fn refused(args: &[&str], env: &[(&str, &str)], subject: &str) {
+    let exit = exit(args, env);
+    assert_eq!((exit.code, exit.stdout.as_str()), (1, ""), "{args:?}");
+    assert!(
+        exit.stderr
+            .starts_with(&format!("etcd: {subject} is not available yet: ")),
+        "{}",
+        exit.stderr
+    );
+    assert!(
+        exit.stderr.contains("; ") && exit.stderr.ends_with('\n'),
+        "{}",
+        exit.stderr
+    );
+}
+
+#[test]
+fn what_is_not_available_is_refused_and_never_ignored() {
+    for flag in FLAGS {
+        let Fate::NotYet(missing) = flag.fate else {
+            continue;
+        };
+        let (value, subject) = match (flag.name, flag.kind, missing.harmless) {
+            ("initial-cluster-state", ..) => {
+                ("existing", "--initial-cluster-state existing".to_string())
+            }
+            (name, Kind::Bool, _) => ("true", format!("--{name}")),
+            (name, Kind::Uint, _) => ("1", format!("--{name}")),
+            ("proxy", ..) => ("on", "--proxy".to_string()),
+            (name, Kind::OneOf(values), _) => (values[0], format!("--{name}")),
+            (name, ..) => ("x", format!("--{name}")),
+        };
+        refused(&[&format!("--{}={value}", flag.name)], &[], &subject);
+        refused(&[], &[(&flag.env(), value)], &subject);
+    }
+}
+
+#[test]
+fn a_missing_feature_that_is_not_asked_for_is_no_error() {
+    for flag in FLAGS {
+        if let Fate::NotYet(table::Missing {
+            harmless: Some(value),
+            ..
+        }) = flag.fate
+        {
+            config(&[&format!("--{}={value}", flag.name)]);
+        }
+    }
+}
+
+#[test]
+fn a_flag_that_tunes_a_missing_feature_is_refused_whatever_its_value() {
+    refused(&["--discovery-fallback=proxy"], &[], "--discovery-fallback");
+    refused(&["--proxy-failure-wait=5000"], &[], "--proxy-failure-wait");
+}
+
+#[test]
+fn an_https_address_that_this_server_would_have_to_serve_or_dial_is_refused() {
+    for flag in [
+        "listen-peer-urls",
+        "initial-advertise-peer-urls",
+        "listen-client-urls",
+    ] {
+        let advertise = "--advertise-client-urls=http://10.0.0.1:1";
+        let args = [advertise, &format!("--{flag}=https://10.0.0.1:1")];
+        refused(&args, &[], &format!("https://10.0.0.1:1 in --{flag}"));
+    }
+    refused(
+        &["--initial-cluster=default=https://a:1"],
+        &[],
+        "https://a:1 in --initial-cluster",
+    );
+    // Something in front of this member may speak TLS to clients.
+    assert_eq!(
+        config(&["--advertise-client-urls=https://a:1"]).advertise_client_urls[0].as_str(),
+        "https://a:1"
+    );
+}
+
+#[test]
+fn a_refusal_says_what_why_and_what_to_type() {
+    let exit = exit(&["--discovery", "http://d/token"], &[]);
+    let want = "etcd: --discovery is not available yet: this server only bootstraps from a static list; name the members with --initial-cluster NAME=URL,..\n";
+    assert_eq!(exit.stderr, want);
+}
