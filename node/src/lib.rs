@@ -1,4 +1,13 @@
 //! The parts of a Corelab node.
-pub mod kv;
-pub mod raft;
+//!
+//! `kv` is pure; `raft` alone knows openraft; `etcd` is the server on top of both.
+#[cfg(feature = "server")]
 pub mod etcd;
+#[cfg(feature = "server")]
+pub mod kv;
+#[cfg(feature = "server")]
+pub mod log;
+#[cfg(feature = "server")]
+pub mod raft;
+#[cfg(feature = "server")]
+pub mod sys;

@@ -1,5 +1,14 @@
-//! The etcd 2 server.
+//! The etcd 2 server: its flags, its HTTP APIs, and what starts and stops it.
+//!
+//! `run` is the whole life of a server. A client's request goes `http` -> `api` -> `raft::Member`, and back.
+pub mod api;
+pub mod bootstrap;
+pub mod cluster;
 pub mod config;
+pub mod http;
 pub mod ids;
-pub mod log;
+pub mod listen;
+pub mod peer;
+pub mod run;
+pub mod server;
 pub mod urls;

@@ -187,10 +187,7 @@ mod tests {
         let cases = [
             ("", "URL scheme must be http or https: "),
             ("x", "URL scheme must be http or https: x"),
-            (
-                "localhost:2379",
-                "URL scheme must be http or https: localhost:2379",
-            ),
+            ("localhost:2379", "URL scheme must be http or https: localhost:2379"),
             ("unix://a:1", "URL scheme must be http or https: unix://a:1"),
             (
                 "127.0.0.1:2379",
@@ -205,10 +202,7 @@ mod tests {
                 "http:127.0.0.1:1",
                 r#"URL address does not have the form "host:port": http:127.0.0.1:1"#,
             ),
-            (
-                "http://",
-                r#"URL address does not have the form "host:port": http://"#,
-            ),
+            ("http://", r#"URL address does not have the form "host:port": http://"#),
             (
                 "http://a:",
                 r#"URL address does not have the form "host:port": http://a:"#,

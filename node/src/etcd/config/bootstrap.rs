@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::table::{DEFAULT_INITIAL_CLUSTER, DEFAULT_NAME, DEFAULT_PEER_URLS};
 use super::{ClusterState, Config};
-use crate::etcd::log::{Level, LogLine};
 use crate::etcd::urls::{self, Url};
+use crate::log::{Level, LogLine};
 
 /// Peer URLs by member name.
 pub type Members = BTreeMap<String, Vec<Url>>;
@@ -32,10 +32,7 @@ impl Config {
     /// For a start without a data directory: own name and URLs must be in --initial-cluster, and no URL twice. The lines are
     /// for the log, and the exit code is 1. A member that joins has told its URLs to the cluster already: they are not compared.
     /// `resolve` gives a host's first address: `localhost` and `127.0.0.1` agree.
-    pub fn verify_bootstrap(
-        &self,
-        resolve: &dyn Fn(&str) -> Option<IpAddr>,
-    ) -> Result<(), Vec<LogLine>> {
+    pub fn verify_bootstrap(&self, resolve: &dyn Fn(&str) -> Option<IpAddr>) -> Result<(), Vec<LogLine>> {
         let critical = |text: String| vec![LogLine::new(Level::Critical, "etcdmain", text)];
         let Some(own) = self.initial_cluster.get(&self.name) else {
             return Err(critical(format!(

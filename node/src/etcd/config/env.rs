@@ -1,7 +1,7 @@
 //! The ETCD_ variables: they stand in for flags that were not given, and the log says which were used.
 use super::table::{FLAGS, Flag};
 use super::values::Given;
-use crate::etcd::log::{Level, LogLine};
+use crate::log::{Level, LogLine};
 
 pub fn apply(env: &[(String, String)], given: &mut Given) -> Result<(), String> {
     let mut flags: Vec<(String, &'static Flag)> = FLAGS.iter().map(|f| (f.env(), f)).collect();
@@ -15,10 +15,7 @@ pub fn apply(env: &[(String, String)], given: &mut Given) -> Result<(), String> 
     let mut used = Vec::new();
     let mut outcome = Ok(());
     for (key, flag) in &flags {
-        let value = env
-            .iter()
-            .find(|(k, _)| k == key)
-            .map_or("", |(_, v)| v.as_str());
+        let value = env.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v.as_str());
         if value.is_empty() || shadowed.contains(&key.as_str()) {
             continue;
         }
@@ -37,9 +34,7 @@ pub fn apply(env: &[(String, String)], given: &mut Given) -> Result<(), String> 
             continue;
         }
         if shadowed.contains(&key.as_str()) {
-            let text = format!(
-                "recognized environment variable {key}, but unused: shadowed by corresponding flag "
-            );
+            let text = format!("recognized environment variable {key}, but unused: shadowed by corresponding flag ");
             log(given, Level::Info, text);
         } else if key.starts_with("ETCD_") {
             log(

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::etcd::log::{Level, LogLine};
 use crate::etcd::urls::Url;
+use crate::log::{Level, LogLine};
 
 mod bootstrap;
 mod env;
@@ -90,16 +90,10 @@ pub fn parse(args: &[String], env: &[(String, String)]) -> Outcome {
         }
     };
     if let Some(word) = rest.first() {
-        return fail(
-            given,
-            resolve::Problem::Flags(format!("'{word}' is not a valid flag")),
-        );
+        return fail(given, resolve::Problem::Flags(format!("'{word}' is not a valid flag")));
     }
     if given.bool("version") {
-        let text = format!(
-            "etcd Version: {VERSION}\nCorelab: {}\n",
-            env!("CARGO_PKG_VERSION")
-        );
+        let text = format!("etcd Version: {VERSION}\nCorelab: {}\n", env!("CARGO_PKG_VERSION"));
         return exit(0, text, String::new(), given.log);
     }
     if let Err(text) = env::apply(env, &mut given) {

@@ -2,13 +2,12 @@
 use std::path::PathBuf;
 
 use super::table::{
-    DEFAULT_INITIAL_CLUSTER, DEFAULT_NAME, DEFAULT_SNAPSHOT_COUNT, EXISTING, FLAGS, Fate, Missing,
-    TLS,
+    DEFAULT_INITIAL_CLUSTER, DEFAULT_NAME, DEFAULT_SNAPSHOT_COUNT, EXISTING, FLAGS, Fate, Missing, TLS,
 };
 use super::values::Given;
 use super::{ClusterState, Config, bootstrap};
-use crate::etcd::log::{self, Level, LogLine};
 use crate::etcd::urls::{Scheme, Url};
+use crate::log::{self, Level, LogLine};
 
 /// Longer elections than this help nobody, and hide a wrong unit.
 const MAX_ELECTION_MS: u64 = 50_000;
@@ -43,17 +42,13 @@ pub fn resolve(given: &mut Given) -> Result<Config, Problem> {
     let (heartbeat_ms, election_ms) = timing(given)?;
     let event_history_size = given.uint("event-history-size");
     if event_history_size == 0 {
-        return Err(Problem::Flags(
-            "-event-history-size must be >0 (set to 0)".into(),
-        ));
+        return Err(Problem::Flags("-event-history-size must be >0 (set to 0)".into()));
     }
 
     let name = given.text("name");
     let (log_level, log_package_levels) = log_levels(given);
     let initial_cluster_text = match given.text("initial-cluster") {
-        text if name != DEFAULT_NAME && text == DEFAULT_INITIAL_CLUSTER => {
-            bootstrap::default_for(&name)
-        }
+        text if name != DEFAULT_NAME && text == DEFAULT_INITIAL_CLUSTER => bootstrap::default_for(&name),
         text => text,
     };
     let initial_cluster = bootstrap::parse(&initial_cluster_text)
@@ -113,9 +108,7 @@ fn refuse_missing(given: &mut Given) -> Result<(), Problem> {
     }
     if given.is_set("strict-reconfig-check") && !given.bool("strict-reconfig-check") {
         let text = "flag \"-strict-reconfig-check\" cannot be turned off: membership changes are always checked.";
-        given
-            .log
-            .push(LogLine::new(Level::Warning, "etcdmain", text));
+        given.log.push(LogLine::new(Level::Warning, "etcdmain", text));
     }
     Ok(())
 }
@@ -132,12 +125,7 @@ fn urls(given: &Given, name: &str, addr_name: &str) -> Result<Vec<Url>, Problem>
 }
 
 /// In 0.4 a member that was only told what to advertise listened on that port of every interface.
-fn listen_urls(
-    given: &Given,
-    name: &str,
-    bind_name: &str,
-    addr_name: &str,
-) -> Result<Vec<Url>, Problem> {
+fn listen_urls(given: &Given, name: &str, bind_name: &str, addr_name: &str) -> Result<Vec<Url>, Problem> {
     let list = match given.text_of(addr_name) {
         Some(_) if !given.is_set(bind_name) && given.is_set(name) => {
             return Err(Problem::Flags(format!(
@@ -153,19 +141,13 @@ fn listen_urls(
     };
     refuse_https(&list, name)?;
     match list.iter().find(|url| !url.can_bind()) {
-        Some(url) => Err(Problem::Flags(format!(
-            "expected IP in URL for binding ({url})"
-        ))),
+        Some(url) => Err(Problem::Flags(format!("expected IP in URL for binding ({url})"))),
         None => Ok(list),
     }
 }
 
 fn addr_url(given: &Given, addr_name: &str, host_port: &str) -> Result<Url, Problem> {
-    let prefix = if addr_name.starts_with("peer-") {
-        "peer-"
-    } else {
-        ""
-    };
+    let prefix = if addr_name.starts_with("peer-") { "peer-" } else { "" };
     let tls = ["cert-file", "key-file"]
         .iter()
         .any(|f| !given.text(&format!("{prefix}{f}")).is_empty());
@@ -181,10 +163,7 @@ fn refuse_https(urls: &[Url], name: &str) -> Result<(), Problem> {
 }
 
 fn timing(given: &Given) -> Result<(u64, u64), Problem> {
-    let (heartbeat, election) = (
-        given.uint("heartbeat-interval"),
-        given.uint("election-timeout"),
-    );
+    let (heartbeat, election) = (given.uint("heartbeat-interval"), given.uint("election-timeout"));
     let bad = |text: String| Err(Problem::Flags(text));
     if heartbeat == 0 {
         return bad("-heartbeat-interval must be >0 (set to 0ms)".into());
@@ -203,20 +182,14 @@ fn timing(given: &Given) -> Result<(u64, u64), Problem> {
 }
 
 fn log_levels(given: &mut Given) -> (Level, Vec<(String, Level)>) {
-    let level = if given.bool("debug") {
-        Level::Debug
-    } else {
-        Level::Info
-    };
+    let level = if given.bool("debug") { Level::Debug } else { Level::Info };
     let text = given.text("log-package-levels");
     if text.is_empty() {
         return (level, Vec::new());
     }
     let packages = log::parse_package_levels(&text).unwrap_or_else(|e| {
         let text = format!("couldn't parse log level string: {e}, continuing with default levels");
-        given
-            .log
-            .push(LogLine::new(Level::Warning, "etcdmain", text));
+        given.log.push(LogLine::new(Level::Warning, "etcdmain", text));
         Vec::new()
     });
     (level, packages)
@@ -229,9 +202,7 @@ fn data_dir(given: &mut Given, name: &str) -> PathBuf {
     }
     let dir = format!("{name}.etcd");
     let text = format!("no data-dir provided, using default data-dir ./{dir}");
-    given
-        .log
-        .push(LogLine::new(Level::Warning, "etcdmain", text));
+    given.log.push(LogLine::new(Level::Warning, "etcdmain", text));
     dir.into()
 }
 
@@ -241,8 +212,6 @@ fn snapshot_count(given: &mut Given) -> u64 {
         return count;
     }
     let text = format!("set snapshot count to default {DEFAULT_SNAPSHOT_COUNT}");
-    given
-        .log
-        .push(LogLine::new(Level::Info, "etcdserver", text));
+    given.log.push(LogLine::new(Level::Info, "etcdserver", text));
     DEFAULT_SNAPSHOT_COUNT
 }

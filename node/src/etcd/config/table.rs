@@ -59,8 +59,7 @@ impl Flag {
 pub const DEFAULT_NAME: &str = "default";
 pub const DEFAULT_PEER_URLS: &str = "http://localhost:2380,http://localhost:7001";
 pub const DEFAULT_CLIENT_URLS: &str = "http://localhost:2379,http://localhost:4001";
-pub const DEFAULT_INITIAL_CLUSTER: &str =
-    "default=http://localhost:2380,default=http://localhost:7001";
+pub const DEFAULT_INITIAL_CLUSTER: &str = "default=http://localhost:2380,default=http://localhost:7001";
 pub const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
 
 /// Whether a member can join a running cluster. Turn this on when the server fetches the members from its peers.
@@ -114,10 +113,7 @@ const V3: Missing = Missing {
     instead: "leave it out",
     harmless: Some("false"),
 };
-const V3_ADDR: Missing = Missing {
-    harmless: None,
-    ..V3
-};
+const V3_ADDR: Missing = Missing { harmless: None, ..V3 };
 const V3_RETENTION: Missing = Missing {
     harmless: Some("0"),
     ..V3

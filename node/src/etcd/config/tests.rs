@@ -7,10 +7,7 @@ use crate::etcd::urls;
 
 fn run(args: &[&str], env: &[(&str, &str)]) -> Outcome {
     let args: Vec<String> = args.iter().map(|a| a.to_string()).collect();
-    let env: Vec<(String, String)> = env
-        .iter()
-        .map(|(k, v)| (k.to_string(), v.to_string()))
-        .collect();
+    let env: Vec<(String, String)> = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
     parse(&args, &env)
 }
 
@@ -96,19 +93,11 @@ fn the_defaults_are_etcds() {
     assert_eq!(config.data_dir, PathBuf::from("default.etcd"));
     assert_eq!(config.wal_dir, None);
     assert_eq!(
-        (
-            config.snapshot_count,
-            config.heartbeat_ms,
-            config.election_ms
-        ),
+        (config.snapshot_count, config.heartbeat_ms, config.election_ms),
         (10_000, 100, 1000)
     );
     assert_eq!(
-        (
-            config.max_snapshots,
-            config.max_wals,
-            config.event_history_size
-        ),
+        (config.max_snapshots, config.max_wals, config.event_history_size),
         (5, 5, 1000)
     );
     assert_eq!(
@@ -136,11 +125,7 @@ fn the_defaults_are_etcds() {
 #[test]
 fn every_default_in_the_table_is_a_value_of_its_kind() {
     for flag in FLAGS.iter().filter(|f| f.kind != Kind::Addr) {
-        assert!(
-            values::parse(flag.kind, flag.default).is_ok(),
-            "{}",
-            flag.name
-        );
+        assert!(values::parse(flag.kind, flag.default).is_ok(), "{}", flag.name);
     }
 }
 
@@ -155,14 +140,8 @@ fn no_flag_is_in_the_table_twice() {
 #[test]
 fn two_ways_to_bootstrap_are_refused() {
     let text = "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery\" or \"discovery-srv\"";
-    unverified(
-        &["--initial-cluster=a=http://a:1", "--discovery=http://d"],
-        text,
-    );
-    unverified(
-        &["--initial-cluster=a=http://a:1", "--discovery-srv=d"],
-        text,
-    );
+    unverified(&["--initial-cluster=a=http://a:1", "--discovery=http://d"], text);
+    unverified(&["--initial-cluster=a=http://a:1", "--discovery-srv=d"], text);
     unverified(&["--discovery=http://d", "--discovery-srv=d"], text);
 }
 
@@ -214,25 +193,16 @@ fn a_listener_wants_an_address_of_its_own() {
 
 #[test]
 fn an_empty_history_is_refused() {
-    unverified(
-        &["--event-history-size=0"],
-        "-event-history-size must be >0 (set to 0)",
-    );
+    unverified(&["--event-history-size=0"], "-event-history-size must be >0 (set to 0)");
     assert_eq!(config(&["--event-history-size=1"]).event_history_size, 1);
 }
 
 #[test]
 fn the_old_addresses_advertise_themselves_and_listen_everywhere() {
     let config = config(&["-addr", "10.0.0.1:4001", "-peer-addr", "[fe80::1]:7001"]);
-    assert_eq!(
-        urls::join(&config.advertise_client_urls),
-        "http://10.0.0.1:4001"
-    );
+    assert_eq!(urls::join(&config.advertise_client_urls), "http://10.0.0.1:4001");
     assert_eq!(urls::join(&config.listen_client_urls), "http://[::]:4001");
-    assert_eq!(
-        urls::join(&config.initial_advertise_peer_urls),
-        "http://[fe80::1]:7001"
-    );
+    assert_eq!(urls::join(&config.initial_advertise_peer_urls), "http://[fe80::1]:7001");
     assert_eq!(urls::join(&config.listen_peer_urls), "http://[::]:7001");
 }
 
@@ -247,18 +217,9 @@ fn the_old_bind_addresses_say_where_to_listen() {
         "127.0.0.1:7002",
     ];
     let config = config(&args);
-    assert_eq!(
-        urls::join(&config.listen_client_urls),
-        "http://127.0.0.1:4002"
-    );
-    assert_eq!(
-        urls::join(&config.listen_peer_urls),
-        "http://127.0.0.1:7002"
-    );
-    assert_eq!(
-        urls::join(&config.advertise_client_urls),
-        "http://10.0.0.1:4001"
-    );
+    assert_eq!(urls::join(&config.listen_client_urls), "http://127.0.0.1:4002");
+    assert_eq!(urls::join(&config.listen_peer_urls), "http://127.0.0.1:7002");
+    assert_eq!(urls::join(&config.advertise_client_urls), "http://10.0.0.1:4001");
 }
 
 #[test]
@@ -266,31 +227,15 @@ fn an_address_in_both_spellings_is_refused() {
     let addr = "10.0.0.1:1";
     let url = "http://10.0.0.1:1";
     for (old, new, named) in [
-        (
-            "addr",
-            "advertise-client-urls",
-            "-advertise-client-urls and -addr",
-        ),
-        (
-            "addr",
-            "listen-client-urls",
-            "-listen-client-urls and -bind-addr",
-        ),
-        (
-            "bind-addr",
-            "listen-client-urls",
-            "-listen-client-urls and -bind-addr",
-        ),
+        ("addr", "advertise-client-urls", "-advertise-client-urls and -addr"),
+        ("addr", "listen-client-urls", "-listen-client-urls and -bind-addr"),
+        ("bind-addr", "listen-client-urls", "-listen-client-urls and -bind-addr"),
         (
             "peer-addr",
             "initial-advertise-peer-urls",
             "-initial-advertise-peer-urls and -peer-addr",
         ),
-        (
-            "peer-addr",
-            "listen-peer-urls",
-            "-listen-peer-urls and -peer-bind-addr",
-        ),
+        ("peer-addr", "listen-peer-urls", "-listen-peer-urls and -peer-bind-addr"),
         (
             "peer-bind-addr",
             "listen-peer-urls",
@@ -324,10 +269,7 @@ fn package_levels_and_origins_are_read() {
         ("etcdserver".to_string(), Level::Error),
     ];
     assert_eq!(config.log_package_levels, levels);
-    assert_eq!(
-        config.cors,
-        BTreeSet::from(["*".to_string(), "http://a".to_string()])
-    );
+    assert_eq!(config.cors, BTreeSet::from(["*".to_string(), "http://a".to_string()]));
 }
 
 #[test]
@@ -340,9 +282,7 @@ fn a_snapshot_count_of_0_is_the_default() {
 #[test]
 fn the_check_of_membership_changes_cannot_be_turned_off_silently() {
     let (_, log) = config_env(&["--strict-reconfig-check=false"], &[]);
-    assert!(
-        log[0].starts_with("W | etcdmain: flag \"-strict-reconfig-check\" cannot be turned off")
-    );
+    assert!(log[0].starts_with("W | etcdmain: flag \"-strict-reconfig-check\" cannot be turned off"));
     let (_, log) = config_env(&["--strict-reconfig-check", "--data-dir=d"], &[]);
     assert!(log.is_empty());
 }

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::table::{self, Fate, Flag, Kind};
-use crate::etcd::log::{Level, LogLine};
 use crate::etcd::urls::{self, Url};
+use crate::log::{Level, LogLine};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -61,11 +61,7 @@ impl Given {
     }
 
     pub fn uint(&self, name: &str) -> u64 {
-        if let Value::Uint(n) = self.value(name) {
-            n
-        } else {
-            0
-        }
+        if let Value::Uint(n) = self.value(name) { n } else { 0 }
     }
 
     pub fn text(&self, name: &str) -> String {
@@ -103,9 +99,7 @@ impl Given {
 
 pub fn parse(kind: Kind, text: &str) -> Result<Value, String> {
     match kind {
-        Kind::Bool => parse_bool(text)
-            .map(Value::Bool)
-            .ok_or_else(|| "parse error".into()),
+        Kind::Bool => parse_bool(text).map(Value::Bool).ok_or_else(|| "parse error".into()),
         Kind::Uint => parse_uint(text).map(Value::Uint),
         Kind::Text => Ok(Value::Text(text.into())),
         Kind::OneOf(values) if values.contains(&text) => Ok(Value::Text(text.into())),
@@ -136,8 +130,7 @@ fn parse_uint(text: &str) -> Result<u64, String> {
     };
     let prefixed = digits.len() < lower.len();
     let plain = digits.replace('_', "");
-    let misplaced =
-        digits.ends_with('_') || digits.contains("__") || (digits.starts_with('_') && !prefixed);
+    let misplaced = digits.ends_with('_') || digits.contains("__") || (digits.starts_with('_') && !prefixed);
     if misplaced || plain.is_empty() || !plain.chars().all(|c| c.is_digit(base)) {
         return Err("parse error".into());
     }
@@ -157,9 +150,7 @@ fn parse_addr(text: &str) -> Result<String, String> {
     if host.parse::<IpAddr>().is_err() {
         return Err("bad IP in address specification".into());
     }
-    let port: u16 = port
-        .parse()
-        .map_err(|_| "bad port in address specification")?;
+    let port: u16 = port.parse().map_err(|_| "bad port in address specification")?;
     Ok(if host.contains(':') {
         format!("[{host}]:{port}")
     } else {

@@ -4,10 +4,7 @@ use super::*;
 #[test]
 fn the_default_cluster_follows_the_name() {
     let (config, log) = config_env(&["--name", "core-01"], &[]);
-    assert_eq!(
-        config.initial_cluster.keys().collect::<Vec<_>>(),
-        ["core-01"]
-    );
+    assert_eq!(config.initial_cluster.keys().collect::<Vec<_>>(), ["core-01"]);
     assert_eq!(config.verify_bootstrap(&|_| None), Ok(()));
     assert_eq!(
         log,
@@ -17,14 +14,8 @@ fn the_default_cluster_follows_the_name() {
 
 #[test]
 fn a_name_that_comes_twice_has_two_urls() {
-    let config = config(&[
-        "--initial-cluster",
-        "a=http://a:2,b=http://b:1,,a=http://a:1",
-    ]);
-    assert_eq!(
-        urls::join(&config.initial_cluster["a"]),
-        "http://a:1,http://a:2"
-    );
+    let config = config(&["--initial-cluster", "a=http://a:2,b=http://b:1,,a=http://a:1"]);
+    assert_eq!(urls::join(&config.initial_cluster["a"]), "http://a:1,http://a:2");
     assert_eq!(config.initial_cluster.len(), 2);
 }
 
@@ -40,18 +31,13 @@ fn a_cluster_that_cannot_be_read_is_fatal() {
             "a=http://a",
             "URL address does not have the form \"host:port\": http://a",
         ),
-        (
-            "a=http://a:1/x",
-            "URL must not contain a path: http://a:1/x",
-        ),
+        ("a=http://a:1/x", "URL must not contain a path: http://a:1/x"),
     ] {
         let exit = exit(&["--data-dir=d", "--initial-cluster", cluster], &[]);
         assert_eq!((exit.code, exit.stderr.as_str()), (1, ""), "{cluster}");
         assert_eq!(
             exit.log,
-            [format!(
-                "C | etcdmain: error setting up initial cluster: {text}"
-            )],
+            [format!("C | etcdmain: error setting up initial cluster: {text}")],
             "{cluster}"
         );
     }
@@ -59,8 +45,7 @@ fn a_cluster_that_cannot_be_read_is_fatal() {
 
 #[test]
 fn the_cluster_must_hold_this_member() {
-    let want =
-        ["C | etcdmain: couldn't find local name \"default\" in the initial cluster configuration"];
+    let want = ["C | etcdmain: couldn't find local name \"default\" in the initial cluster configuration"];
     assert_eq!(unbootstrapped(&["--initial-cluster=a=http://x:1"]), want);
     assert_eq!(unbootstrapped(&["--initial-cluster="]), want);
 }
@@ -136,9 +121,7 @@ fn what_is_not_available_is_refused_and_never_ignored() {
             continue;
         };
         let (value, subject) = match (flag.name, flag.kind, missing.harmless) {
-            ("initial-cluster-state", ..) => {
-                ("existing", "--initial-cluster-state existing".to_string())
-            }
+            ("initial-cluster-state", ..) => ("existing", "--initial-cluster-state existing".to_string()),
             (name, Kind::Bool, _) => ("true", format!("--{name}")),
             (name, Kind::Uint, _) => ("1", format!("--{name}")),
             ("proxy", ..) => ("on", "--proxy".to_string()),
@@ -154,8 +137,7 @@ fn what_is_not_available_is_refused_and_never_ignored() {
 fn a_missing_feature_that_is_not_asked_for_is_no_error() {
     for flag in FLAGS {
         if let Fate::NotYet(table::Missing {
-            harmless: Some(value),
-            ..
+            harmless: Some(value), ..
         }) = flag.fate
         {
             config(&[&format!("--{}={value}", flag.name)]);
@@ -171,11 +153,7 @@ fn a_flag_that_tunes_a_missing_feature_is_refused_whatever_its_value() {
 
 #[test]
 fn an_https_address_that_this_server_would_have_to_serve_or_dial_is_refused() {
-    for flag in [
-        "listen-peer-urls",
-        "initial-advertise-peer-urls",
-        "listen-client-urls",
-    ] {
+    for flag in ["listen-peer-urls", "initial-advertise-peer-urls", "listen-client-urls"] {
         let advertise = "--advertise-client-urls=http://10.0.0.1:1";
         let args = [advertise, &format!("--{flag}=https://10.0.0.1:1")];
         refused(&args, &[], &format!("https://10.0.0.1:1 in --{flag}"));

@@ -18,14 +18,8 @@ fn one_and_two_dashes_with_and_without_equals_are_the_same() {
 #[test]
 fn the_value_of_a_flag_may_look_like_a_flag_or_hold_equals() {
     assert_eq!(config(&["--name", "--x"]).name, "--x");
-    assert_eq!(
-        config(&["--initial-cluster-token=a=b"]).initial_cluster_token,
-        "a=b"
-    );
-    assert_eq!(
-        config(&["--initial-cluster-token="]).initial_cluster_token,
-        ""
-    );
+    assert_eq!(config(&["--initial-cluster-token=a=b"]).initial_cluster_token, "a=b");
+    assert_eq!(config(&["--initial-cluster-token="]).initial_cluster_token, "");
 }
 
 #[test]
@@ -54,9 +48,7 @@ fn numbers_are_written_as_in_go() {
     ] {
         assert_eq!(config(&["--max-wals", text]).max_wals, count, "{text}");
     }
-    for text in [
-        "", "x", "-1", "+1", "1.5", "_1", "1_", "1__0", "0x", "08", " 1",
-    ] {
+    for text in ["", "x", "-1", "+1", "1.5", "_1", "1_", "1__0", "0x", "08", " 1"] {
         bad_flag(
             &["--max-wals", text],
             &format!("invalid value {text:?} for flag -max-wals: parse error"),
@@ -96,10 +88,7 @@ fn bad_flags_exit_2_with_gos_words_and_the_usage() {
         &["--initial-cluster-state=bad"],
         r#"invalid value "bad" for flag -initial-cluster-state: invalid value"#,
     );
-    bad_flag(
-        &["--proxy=zz"],
-        r#"invalid value "zz" for flag -proxy: invalid value"#,
-    );
+    bad_flag(&["--proxy=zz"], r#"invalid value "zz" for flag -proxy: invalid value"#);
     bad_flag(
         &["--discovery-fallback=x"],
         r#"invalid value "x" for flag -discovery-fallback: invalid value"#,
@@ -169,10 +158,7 @@ fn a_word_that_is_no_flag_is_refused() {
     unverified(&["foo"], "'foo' is not a valid flag");
     unverified(&["-"], "'-' is not a valid flag");
     unverified(&["--", "-name"], "'-name' is not a valid flag");
-    unverified(
-        &["--name", "a", "foo", "--nope"],
-        "'foo' is not a valid flag",
-    );
+    unverified(&["--name", "a", "foo", "--nope"], "'foo' is not a valid flag");
 }
 
 #[test]
@@ -181,10 +167,7 @@ fn flags_of_0_4_without_meaning_are_ignored_with_a_warning() {
         let (_, log) = config_env(&[&format!("-{}=9", flag.name)], &[]);
         assert_eq!(
             log[0],
-            format!(
-                "W | flags: flag \"-{}\" is no longer supported - ignoring.",
-                flag.name
-            )
+            format!("W | flags: flag \"-{}\" is no longer supported - ignoring.", flag.name)
         );
     }
     unverified(&["-cluster-active-size", "9"], "'9' is not a valid flag");
@@ -196,11 +179,7 @@ fn help_prints_every_flag_and_exits_0() {
         let exit = exit(&[arg], &[]);
         assert_eq!((exit.code, exit.stderr.as_str()), (0, ""));
         for flag in FLAGS {
-            assert!(
-                exit.stdout.contains(&format!("--{}", flag.name)),
-                "{}",
-                flag.name
-            );
+            assert!(exit.stdout.contains(&format!("--{}", flag.name)), "{}", flag.name);
         }
         assert!(exit.stdout.contains("--discovery '' (not available yet)"));
     }
@@ -212,9 +191,6 @@ fn version_prints_what_tools_read_and_exits_0() {
     assert_eq!((exit.code, exit.stderr.as_str()), (0, ""));
     assert_eq!(
         exit.stdout,
-        format!(
-            "etcd Version: 2.3.8\nCorelab: {}\n",
-            env!("CARGO_PKG_VERSION")
-        )
+        format!("etcd Version: 2.3.8\nCorelab: {}\n", env!("CARGO_PKG_VERSION"))
     );
 }

@@ -50,9 +50,7 @@ fn a_flag_beats_its_variable_and_the_log_says_so() {
     assert_eq!(config.name, "y");
     assert_eq!(
         log,
-        [
-            "I | flags: recognized environment variable ETCD_NAME, but unused: shadowed by corresponding flag "
-        ]
+        ["I | flags: recognized environment variable ETCD_NAME, but unused: shadowed by corresponding flag "]
     );
 }
 
@@ -60,20 +58,14 @@ fn a_flag_beats_its_variable_and_the_log_says_so() {
 fn an_unknown_variable_is_a_warning() {
     let env = [("ETCD_FOO", "bar"), ("ETCDCTL_PEERS", "p"), ("HOME", "/")];
     let (_, log) = config_env(&["--data-dir=d"], &env);
-    assert_eq!(
-        log,
-        ["W | flags: unrecognized environment variable ETCD_FOO=bar"]
-    );
+    assert_eq!(log, ["W | flags: unrecognized environment variable ETCD_FOO=bar"]);
 }
 
 #[test]
 fn an_empty_variable_is_not_used() {
     let (config, log) = config_env(&["--data-dir=d"], &[("ETCD_NAME", ""), ("ETCD_DEBUG", "")]);
     assert_eq!(config.name, "default");
-    assert_eq!(
-        log[0],
-        "W | flags: unrecognized environment variable ETCD_NAME="
-    );
+    assert_eq!(log[0], "W | flags: unrecognized environment variable ETCD_NAME=");
 }
 
 #[test]
@@ -88,23 +80,14 @@ fn a_bad_value_in_a_variable_is_fatal_after_the_log_of_variables() {
         ("ETCD_MAX_WALS", "x", "parse error"),
         ("ETCD_DEBUG", "maybe", "parse error"),
         ("ETCD_INITIAL_CLUSTER_STATE", "ggg", "invalid value"),
-        (
-            "ETCD_LISTEN_PEER_URLS",
-            "x",
-            "URL scheme must be http or https: x",
-        ),
+        ("ETCD_LISTEN_PEER_URLS", "x", "URL scheme must be http or https: x"),
         ("ETCD_PEERS", "x", "flag \"-peers\" is no longer supported."),
     ] {
         let exit = exit(&[], &[(key, value), ("ETCD_FOO", "bar")]);
-        assert_eq!(
-            (exit.code, exit.stdout.as_str(), exit.stderr.as_str()),
-            (1, "", "")
-        );
+        assert_eq!((exit.code, exit.stdout.as_str(), exit.stderr.as_str()), (1, "", ""));
         assert_eq!(
             exit.log.last(),
-            Some(&format!(
-                "C | etcdmain: invalid value {value:?} for {key}: {why}"
-            ))
+            Some(&format!("C | etcdmain: invalid value {value:?} for {key}: {why}"))
         );
         assert!(
             exit.log
@@ -125,10 +108,7 @@ fn a_units_drop_in_gives_the_configuration_it_names() {
     let env = [
         ("ETCD_NAME", "core-01"),
         ("ETCD_ADVERTISE_CLIENT_URLS", "http://172.17.8.101:2379"),
-        (
-            "ETCD_LISTEN_CLIENT_URLS",
-            "http://0.0.0.0:2379,http://0.0.0.0:4001",
-        ),
+        ("ETCD_LISTEN_CLIENT_URLS", "http://0.0.0.0:2379,http://0.0.0.0:4001"),
         ("ETCD_LISTEN_PEER_URLS", "http://172.17.8.101:2380"),
         ("ETCD_DATA_DIR", "/var/lib/etcd2"),
     ];

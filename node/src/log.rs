@@ -160,9 +160,7 @@ fn levels<R>(read: impl FnOnce(&Levels) -> R) -> R {
 
 /// Sends the crate's events to stderr. A second call only sets the levels.
 pub fn init(level: Level, packages: &[(String, Level)]) {
-    let _ = tracing::subscriber::set_global_default(
-        tracing_subscriber::registry().with(LogLayer { write: to_stderr }),
-    );
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(LogLayer { write: to_stderr }));
     replace_levels(Levels {
         global: level,
         packages: packages.to_vec(),
@@ -186,12 +184,7 @@ fn replace_levels(new: Levels) {
 /// Prints a line that was found before the log was set up.
 pub fn emit(line: &LogLine) {
     if levels(|l| line.level <= l.of(line.pkg)) {
-        to_stderr(&format_line(
-            SystemTime::now(),
-            line.level,
-            line.pkg,
-            &line.text,
-        ));
+        to_stderr(&format_line(SystemTime::now(), line.level, line.pkg, &line.text));
     }
 }
 
@@ -254,24 +247,17 @@ fn format_line(now: SystemTime, level: Level, pkg: &str, text: &str) -> String {
     // One event is one line: text that came from outside cannot forge another.
     let text = text.trim_end_matches('\n').replace('\n', "\\n");
     let letter = level.letter();
-    format!(
-        "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06} {letter} | {pkg}: {text}\n"
-    )
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06} {letter} | {pkg}: {text}\n")
 }
 
 /// The date of a day counted from 1970-01-01. Years begin in March here, so that the leap day comes last.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     (
         era * 400 + year_of_era + u64::from(month <= 2),
         month,

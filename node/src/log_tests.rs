@@ -2,7 +2,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::*;
-use crate::etcd::log;
+use crate::log;
 
 /// The levels belong to the process, so these tests take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -81,10 +81,7 @@ fn info_and_above_are_shown_by_default() {
 fn each_level_hides_what_is_below_it() {
     let _turn = turn();
     use Level::*;
-    for (i, level) in [Critical, Error, Warning, Notice, Info, Debug]
-        .into_iter()
-        .enumerate()
-    {
+    for (i, level) in [Critical, Error, Warning, Notice, Info, Debug].into_iter().enumerate() {
         assert_eq!(shown(level, "", one_of_each).len(), i + 1);
     }
 }
@@ -96,10 +93,7 @@ fn a_package_level_beats_the_global_one() {
         shown(Level::Info, "etcdmain=CRITICAL", one_of_each),
         ["C | etcdmain: one 1\n"]
     );
-    assert_eq!(
-        shown(Level::Error, "etcdserver=DEBUG", one_of_each).len(),
-        2
-    );
+    assert_eq!(shown(Level::Error, "etcdserver=DEBUG", one_of_each).len(), 2);
     assert_eq!(shown(Level::Error, "*=DEBUG", one_of_each).len(), 6);
 }
 
@@ -124,10 +118,7 @@ fn chatter() {
 #[test]
 fn openraft_shows_errors_only_and_other_crates_warnings() {
     let _turn = turn();
-    assert_eq!(
-        shown(Level::Info, "", chatter),
-        ["E | raft: gone\n", "W | mio: odd\n"]
-    );
+    assert_eq!(shown(Level::Info, "", chatter), ["E | raft: gone\n", "W | mio: odd\n"]);
 }
 
 #[test]
@@ -146,9 +137,7 @@ fn debug_shows_what_openraft_says_with_its_fields() {
 #[test]
 fn a_hidden_line_does_not_evaluate_its_arguments() {
     let _turn = turn();
-    let lines = shown(Level::Info, "", || {
-        log::debug!("etcdmain", "{}", unreachable_text())
-    });
+    let lines = shown(Level::Info, "", || log::debug!("etcdmain", "{}", unreachable_text()));
     assert!(lines.is_empty());
 }
 
@@ -166,10 +155,7 @@ fn every_spelling_of_a_level_that_etcd_takes_is_taken() {
     ] {
         assert_eq!(text.parse(), Ok(level));
     }
-    assert_eq!(
-        "info".parse::<Level>().unwrap_err(),
-        "couldn't parse log level info"
-    );
+    assert_eq!("info".parse::<Level>().unwrap_err(), "couldn't parse log level info");
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! The client's API: which path is whose.
+pub mod keys;
+pub mod machines;
+pub mod metrics;
+pub mod stats;
+pub mod system;
+pub mod watch;
+
+use std::sync::Arc;
+
+use super::http::conn::{Handler, Next};
+use super::http::{Reply, Request, path};
+use super::server::Server;
+
+/// Answers clients' requests.
+pub struct Api(pub Arc<Server>);
+
+impl Handler for Api {
+    type Handed = watch::Watch;
+
+    async fn handle(&self, request: &Request<'_>, mut reply: Reply<'_>) -> Next<watch::Watch> {
+        let server = &self.0;
+        if let Some(origin) = request.header("Origin").filter(|origin| server.cors_allows(origin)) {
+            reply.cors(origin);
+        }
+        if request.method == "OPTIONS" {
+            reply.start(200).body(b"");
+            return Next::Answered;
+        }
+        let (raw_path, query) = request.split_target();
+        let Some(path) = path::unescape(raw_path) else {
+            reply.error(400, "400 Bad Request");
+            return Next::Answered;
+        };
+        if request.method != "CONNECT"
+            && let Some(clean) = path::cleaned(&path)
+        {
+            redirect(request, &mut reply, &clean, query);
+            return Next::Answered;
+        }
+        route(server, request, reply, &path).await
+    }
+}
+
+async fn route(server: &Arc<Server>, request: &Request<'_>, mut reply: Reply<'_>, path: &[u8]) -> Next<watch::Watch> {
+    if let Some(key) = below(path, b"/v2/keys") {
+        return keys::handle(server, request, reply, key).await;
+    }
+    match path {
+        b"/v2/machines" => machines::handle(server, request, &mut reply),
+        b"/v2/stats/self" => stats::own(server, request, &mut reply),
+        b"/v2/stats/store" => stats::store(server, request, &mut reply),
+        b"/v2/stats/leader" => stats::leader(server, request, &mut reply),
+        b"/version" => system::version(server, request, &mut reply),
+        b"/health" => system::health(server, request, &mut reply).await,
+        b"/config/local/log" => system::log_level(request, &mut reply),
+        b"/metrics" => metrics::handle(server, request, &mut reply),
+        _ => reply.not_found(),
+    }
+    Next::Answered
+}
+
+/// What follows a prefix that a path is, or is below of.
+pub fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    path.strip_prefix(prefix)
+        .filter(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+/// True when the method is one of those; otherwise the client is told which are.
+pub fn allow(request: &Request<'_>, reply: &mut Reply<'_>, methods: &str) -> bool {
+    let allowed = methods.split(',').any(|method| method == request.method);
+    if !allowed {
+        reply.method_not_allowed(methods);
+    }
+    allowed
+}
+
+fn redirect(request: &Request<'_>, reply: &mut Reply<'_>, clean: &[u8], query: &str) {
+    let mut location = path::escape(clean);
+    if !query.is_empty() {
+        location.push('?');
+        location.push_str(query);
+    }
+    reply.start(301);
+    if matches!(request.method, "GET" | "HEAD") {
+        reply
+            .header("Content-Type", "text/html; charset=utf-8")
+            .header("Location", &location);
+        reply.body(
+            format!(
+                "<a href=\"{}\">Moved Permanently</a>.\n\n",
+                path::escape_html(&location)
+            )
+            .as_bytes(),
+        );
+    } else {
+        reply.header("Location", &location).body(b"");
+    }
+}

@@ -1,0 +1,99 @@
+//! Sockets: listening on the configured URLs, and a task for each connection.
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::api::{Api, watch};
+use super::bootstrap::resolve;
+use super::http::conn;
+use super::peer::{self, PeerApi};
+use super::server::Server;
+use super::urls::Url;
+use crate::log;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+/// How long to leave it when accepting fails, as when descriptors have run out.
+const PAUSE: Duration = Duration::from_millis(50);
+
+pub fn bind(url: &Url) -> io::Result<TcpListener> {
+    let unknown = || {
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("listen tcp: lookup {}: no such host", url.host),
+        )
+    };
+    let address = SocketAddr::new(resolve(&url.host).ok_or_else(unknown)?, url.port);
+    let listen = || {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        if address.ip().is_unspecified() && address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    listen().map_err(|error: io::Error| {
+        let what = match error.kind() {
+            io::ErrorKind::AddrInUse => "bind: address already in use".to_string(),
+            io::ErrorKind::AddrNotAvailable => "bind: cannot assign requested address".to_string(),
+            io::ErrorKind::PermissionDenied => "bind: permission denied".to_string(),
+            _ => error.to_string(),
+        };
+        io::Error::new(error.kind(), format!("listen tcp {address}: {what}"))
+    })
+}
+
+pub async fn serve_clients(listener: TcpListener, server: Arc<Server>) {
+    accept(listener, |stream| {
+        let server = server.clone();
+        async move {
+            let api = Api(server);
+            let mut next = Some((stream, BytesMut::new()));
+            while let Some((stream, buffered)) = next {
+                next = match conn::serve(stream, buffered, &api).await {
+                    Ok(Some(taken)) => watch::run(taken).await.unwrap_or(None),
+                    _ => None,
+                };
+            }
+        }
+    })
+    .await;
+}
+
+pub async fn serve_peers(listener: TcpListener, server: Arc<Server>) {
+    accept(listener, |stream| {
+        let server = server.clone();
+        async move {
+            let api = PeerApi(server);
+            if let Ok(Some(taken)) = conn::serve(stream, BytesMut::new(), &api).await {
+                peer::run(taken, api.0).await;
+            }
+        }
+    })
+    .await;
+}
+
+async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(serve(stream));
+            }
+            Err(error) => {
+                log::error!("etcdmain", "accept error: {error}; retrying in {PAUSE:?}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}

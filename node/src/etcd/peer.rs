@@ -1,0 +1,102 @@
+//! The peer URL's API: who the members are, and the way to their messages.
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::api::system;
+use super::cluster;
+use super::http::conn::{Handler, Next, Taken};
+use super::http::reply::JSON;
+use super::http::{Reply, Request};
+use super::server::Server;
+use crate::log;
+use crate::raft::peer::PROTOCOL;
+
+/// Answers other members.
+pub struct PeerApi(pub Arc<Server>);
+
+/// A connection that has left HTTP.
+pub struct Upgraded;
+
+impl Handler for PeerApi {
+    type Handed = Upgraded;
+
+    async fn handle(&self, request: &Request<'_>, mut reply: Reply<'_>) -> Next<Upgraded> {
+        let server = &self.0;
+        match request.split_target().0 {
+            "/members" if super::api::allow(request, &mut reply, "GET") => {
+                let members = cluster::members(&server.member.state.store.lock().unwrap());
+                let body = serde_json::to_vec(&members).unwrap_or_default();
+                reply
+                    .start(200)
+                    .header("Content-Type", JSON)
+                    .header("X-Etcd-Cluster-Id", &server.cluster_hex)
+                    .body(&body);
+            }
+            "/members" => {}
+            "/version" => system::version(server, request, &mut reply),
+            "/raft/probing" => reply.start(200).header("Content-Type", JSON).body(b"{\"OK\":true}"),
+            "/raft/stream" => return self.upgrade(request, reply),
+            _ => reply.not_found(),
+        }
+        Next::Answered
+    }
+}
+
+impl PeerApi {
+    fn upgrade(&self, request: &Request<'_>, mut reply: Reply<'_>) -> Next<Upgraded> {
+        let server = &self.0;
+        let id = |name: &str| request.header(name).and_then(|text| u64::from_str_radix(text, 16).ok());
+        let (from, to, cluster_id) = (id("X-Server-From"), id("X-Raft-To"), id("X-Etcd-Cluster-ID"));
+        let known = request.header("Upgrade").is_some_and(|protocol| protocol == PROTOCOL);
+        let (Some(from), Some(to), Some(cluster_id), true) = (from, to, cluster_id, known) else {
+            reply.error(400, &format!("this endpoint speaks {PROTOCOL} between members"));
+            return Next::Answered;
+        };
+        if cluster_id != server.cluster_id {
+            log::error!(
+                "rafthttp",
+                "request cluster ID mismatch (got {cluster_id:x} want {:x})",
+                server.cluster_id
+            );
+            reply.error(412, "request cluster ID mismatch");
+            return Next::Answered;
+        }
+        if cluster::is_removed(&server.member.state.store.lock().unwrap(), from) {
+            log::warning!(
+                "rafthttp",
+                "rejected the stream from peer {from:x} since it was removed"
+            );
+            reply.error(410, "the member has been permanently removed from the cluster");
+            return Next::Answered;
+        }
+        let membership = server.member.membership();
+        let members = membership.membership();
+        // A member that has just begun knows nobody yet.
+        let stranger = members.nodes().next().is_some() && members.get_node(&from).is_none();
+        if to != server.member.id || stranger {
+            log::error!(
+                "rafthttp",
+                "rejected the stream from peer {from:x} to {to:x}: {}",
+                if stranger {
+                    "it is no member"
+                } else {
+                    "that is another member"
+                }
+            );
+            reply.error(412, "no such member");
+            return Next::Answered;
+        }
+        reply.start(101).switch(PROTOCOL);
+        Next::Handed(Upgraded)
+    }
+}
+
+pub async fn run<S: AsyncRead + AsyncWrite>(taken: Taken<S, Upgraded>, server: Arc<Server>) {
+    let (read, write) = tokio::io::split(taken.stream);
+    let handle = |message| {
+        let member = server.member.clone();
+        async move { member.handle(message).await }
+    };
+    crate::raft::peer::serve(read, write, taken.buffered, handle).await;
+}

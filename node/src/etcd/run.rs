@@ -1,0 +1,187 @@
+//! A server's life: from flags to its exit status.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+
+use super::bootstrap::{self, Bootstrap, Failure};
+use super::config::{self, Config, Outcome, VERSION};
+use super::listen;
+use super::server::Server;
+use crate::log::{self, Level};
+use crate::raft::Member;
+use crate::raft::disk::{Disk, OsDisk};
+use crate::raft::peer::{Refusal, TcpTransport};
+use crate::sys;
+
+/// Runs a server with these arguments; returns its exit status.
+pub fn run(args: &[String], env: &[(String, String)]) -> i32 {
+    let config = match config::parse(args, env) {
+        Outcome::Run(config, lines) => {
+            log::init(config.log_level, &config.log_package_levels);
+            lines.iter().for_each(log::emit);
+            *config
+        }
+        Outcome::Exit {
+            code,
+            stdout,
+            stderr,
+            log: lines,
+        } => {
+            log::init(Level::Info, &[]);
+            sys::print(&stdout, &stderr);
+            lines.iter().for_each(log::emit);
+            return code;
+        }
+    };
+    log::info!(
+        "etcdmain",
+        "etcd Version: {VERSION} (Corelab {})",
+        env!("CARGO_PKG_VERSION")
+    );
+    // One thread serves: the disk has its own, and several servers share a lab's machine.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            log::critical!("etcdmain", "cannot start: {error}");
+            return 1;
+        }
+    };
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> i32 {
+    let result = async {
+        let mut stop = Stop::new().map_err(|error| error.to_string())?;
+        let clients = bind_all(&config.listen_client_urls)?;
+        let peers = bind_all(&config.listen_peer_urls)?;
+        for url in &config.listen_peer_urls {
+            log::info!("etcdmain", "listening for peers on {}", url.as_str());
+        }
+        for url in &config.listen_client_urls {
+            log::info!("etcdmain", "listening for client requests on {}", url.as_str());
+        }
+        start(config, clients, peers, &mut stop).await
+    };
+    match result.await {
+        Ok(code) => code,
+        Err(Failure::Text(text)) => {
+            log::critical!("etcdmain", "{text}");
+            1
+        }
+        Err(Failure::Lines(lines)) => {
+            lines.iter().for_each(log::emit);
+            1
+        }
+    }
+}
+
+fn bind_all(urls: &[super::urls::Url]) -> Result<Vec<tokio::net::TcpListener>, String> {
+    urls.iter()
+        .map(|url| listen::bind(url).map_err(|error| error.to_string()))
+        .collect()
+}
+
+async fn start(
+    config: Config,
+    clients: Vec<tokio::net::TcpListener>,
+    peers: Vec<tokio::net::TcpListener>,
+    stop: &mut Stop,
+) -> Result<i32, Failure> {
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    log::info!("etcdserver", "name = {}", config.name);
+    log::info!("etcdserver", "data dir = {}", config.data_dir.display());
+    let Bootstrap {
+        opened,
+        options,
+        first_members,
+        lock,
+    } = bootstrap::bootstrap(&config, &disk).await?;
+    let meta = opened.meta();
+    let removed = Arc::new(Notify::new());
+    let transport = Arc::new(TcpTransport::new(
+        meta.member_id,
+        meta.cluster_id,
+        refused(removed.clone()),
+    ));
+    let fail = |error: std::io::Error| Failure::Text(error.to_string());
+    let member = Member::start(opened, options, disk, transport).await.map_err(fail)?;
+    if let Some(members) = first_members {
+        member.initialize(members).await.map_err(fail)?;
+    }
+    let server = Arc::new(Server::new(config, member, meta.cluster_id));
+    let stopped = tokio::spawn(server.clone().follow_leadership());
+    for listener in peers {
+        tokio::spawn(listen::serve_peers(listener, server.clone()));
+    }
+    for listener in clients {
+        tokio::spawn(listen::serve_clients(listener, server.clone()));
+    }
+    tokio::spawn({
+        let server = server.clone();
+        async move {
+            server.publish().await;
+            sys::notify_ready();
+        }
+    });
+    let signal = tokio::select! {
+        signal = stop.wait() => signal,
+        () = server.removed() => return Ok(leave()),
+        () = removed.notified() => return Ok(leave()),
+        _ = stopped => {
+            log::critical!("etcdserver", "consensus has stopped: see the lines above");
+            return Ok(1);
+        }
+    };
+    log::notice!(
+        "osutil",
+        "received {} signal, shutting down...",
+        if signal == SIGTERM { "terminated" } else { "interrupt" }
+    );
+    server.member.shutdown().await;
+    drop(lock);
+    Ok(sys::die_of(signal))
+}
+
+fn leave() -> i32 {
+    log::error!("etcdserver", "the member has been permanently removed from the cluster");
+    log::info!("etcdserver", "the data-dir used by this member must be removed.");
+    0
+}
+
+/// What to do when another member refuses us.
+fn refused(removed: Arc<Notify>) -> impl Fn(u64, &Refusal) + Send + Sync {
+    let told = AtomicBool::new(false);
+    move |from, refusal| match refusal {
+        Refusal::Removed => removed.notify_one(),
+        other if !told.swap(true, Ordering::Relaxed) => {
+            log::error!("rafthttp", "member {from:x} refuses to talk to us: {other}")
+        }
+        _ => {}
+    }
+}
+
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Stop> {
+        Ok(Stop {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wait(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.interrupt.recv() => SIGINT,
+            _ = self.terminate.recv() => SIGTERM,
+        }
+    }
+}

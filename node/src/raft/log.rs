@@ -1,0 +1,138 @@
+//! The log as openraft sees it: an index in memory, and requests to the writer of `wal`.
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::{Arc, Mutex};
+
+use openraft::storage::{LogState, RaftLogStorage};
+use openraft::{OptionalSend, RaftLogReader};
+use tokio::sync::{mpsc, oneshot};
+
+use super::types::{Entry, IoFlushed, LogId, TypeConfig, Vote};
+use super::wal::{Index, Request};
+
+/// What one read hands to replication at most.
+const READ_BYTES: usize = 4 << 20;
+
+#[derive(Clone)]
+pub struct Log {
+    index: Arc<Mutex<Index>>,
+    writer: mpsc::UnboundedSender<Request>,
+}
+
+impl Log {
+    pub fn new(index: Arc<Mutex<Index>>, writer: mpsc::UnboundedSender<Request>) -> Log {
+        Log { index, writer }
+    }
+
+    pub fn index(&self) -> &Arc<Mutex<Index>> {
+        &self.index
+    }
+
+    /// Returns when everything handed to the log so far is on disk.
+    pub async fn flush(&self) -> io::Result<()> {
+        self.request(Request::Flush).await
+    }
+
+    async fn request(&self, make: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Request) -> io::Result<()> {
+        let (done, wait) = oneshot::channel();
+        self.send(make(done))?;
+        wait.await.map_err(|_| stopped())?
+    }
+
+    fn send(&self, request: Request) -> io::Result<()> {
+        self.writer.send(request).map_err(|_| stopped())
+    }
+}
+
+fn stopped() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the log's writer has stopped")
+}
+
+impl RaftLogReader<TypeConfig> for Log {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> Result<Vec<Entry>, io::Error>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) => end + 1,
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.index.lock().unwrap().read(start, end, usize::MAX)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        self.index.lock().unwrap().read(start, end, READ_BYTES)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.index.lock().unwrap().vote)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for Log {
+    type LogReader = Log;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        let index = self.index.lock().unwrap();
+        Ok(LogState {
+            last_purged_log_id: index.purged,
+            last_log_id: index.last(),
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Log {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        self.index.lock().unwrap().vote = Some(*vote);
+        let vote = *vote;
+        self.request(|done| Request::Vote(vote, done)).await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        if let Some(id) = committed {
+            self.index.lock().unwrap().committed = Some(id);
+        }
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        let index = self.index.lock().unwrap();
+        // The record is not synced: it may be ahead of a log whose end was torn.
+        Ok(index.committed.min(index.last()))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IoFlushed) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        {
+            let mut index = self.index.lock().unwrap();
+            for entry in &entries {
+                index.push(entry.clone(), None);
+            }
+        }
+        self.send(Request::Append(entries, callback))
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        let after = last_log_id.map(|id| id.index);
+        self.index.lock().unwrap().truncate_after(after);
+        self.request(|done| Request::Truncate(after, done)).await
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        self.index.lock().unwrap().purge(log_id);
+        self.request(|done| Request::Purge(log_id, done)).await
+    }
+}

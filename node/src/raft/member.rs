@@ -1,0 +1,505 @@
+//! One running member: what the server starts, talks to and stops.
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver;
+use openraft::{ChangeMembers, SnapshotPolicy};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use super::clock::Clock;
+use super::disk::{Disk, File};
+use super::log::Log;
+use super::machine::{Machine, Outcome, State};
+use super::network::Network;
+use super::propose::{self, Proposal, ProposeError};
+use super::rpc::{self, Class, SnapshotPart, Transport};
+use super::snapshot::{self, SnapshotFile};
+use super::types::{Batch, Peer, Raft, Snapshot, StoredMembership};
+use super::wal::{self, Meta, OpenError};
+use super::{batch, read};
+use crate::kv::{Command, Store, Time};
+
+/// Commands that may queue up for a batch before clients have to wait to hand theirs in.
+const QUEUE: usize = 16 * 1024;
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub snap_dir: PathBuf,
+    pub wal_dir: PathBuf,
+    pub heartbeat: Duration,
+    pub election: Duration,
+    pub snapshot_count: u64,
+    pub max_snapshots: usize,
+    pub max_wals: usize,
+    pub history: usize,
+    /// The wall clock at the start, where it is not the machine's.
+    pub wall: Option<Time>,
+    /// A number no other run of a member has.
+    pub session: u64,
+}
+
+/// Entries kept behind a snapshot for members that lag.
+const CATCH_UP_ENTRIES: u64 = 5000;
+const MAX_APPEND_ENTRIES: u64 = 1024;
+
+pub struct Member {
+    pub id: u64,
+    pub raft: Raft,
+    pub state: Arc<State>,
+    pub log: Log,
+    pub disk_status: Arc<wal::Status>,
+    options: Options,
+    transport: Arc<dyn Transport>,
+    disk: Arc<dyn Disk>,
+    proposals: mpsc::Sender<Proposal>,
+    readers: mpsc::UnboundedSender<oneshot::Sender<()>>,
+    incoming: Mutex<Option<Incoming>>,
+}
+
+/// A snapshot that is being received.
+struct Incoming {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    offset: u64,
+}
+
+/// A change of the membership, made by the leader.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Change {
+    Add(u64, Peer),
+    Promote(u64),
+    Update(u64, Peer),
+    Remove(u64),
+}
+
+/// What is on a member's disk before it runs.
+pub struct Opened {
+    wal: wal::Opened,
+    header: Option<snapshot::Header>,
+    store: Store,
+}
+
+impl Opened {
+    pub fn meta(&self) -> Meta {
+        self.wal.meta
+    }
+}
+
+/// Reads a member's disk. None: nothing was ever written there.
+pub fn open(disk: &Arc<dyn Disk>, options: &Options) -> Result<Option<Opened>, OpenError> {
+    disk.create_dir(&options.snap_dir)?;
+    disk.create_dir(&options.wal_dir)?;
+    let snapshot = snapshot::newest(disk, &options.snap_dir, options.history)?;
+    let covered = snapshot.as_ref().and_then(|(header, _)| header.meta.last_log_id);
+    let Some(wal) = wal::open(disk.clone(), &options.wal_dir, covered, options.max_wals)? else {
+        return Ok(None);
+    };
+    let purged = wal.index.lock().unwrap().purged;
+    if purged > covered {
+        let (have, need) = (covered.map_or(0, |id| id.index), purged.map_or(0, |id| id.index));
+        let what = format!(
+            "no good snapshot covers what was purged from the log (the newest is at index {have}, the log begins after {need}): restore this member from a backup, or remove its data directory and let it join the cluster again"
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what).into());
+    }
+    let mut store = Store::new(options.history);
+    let header = snapshot.map(|(header, contents)| {
+        store.restore(contents);
+        header
+    });
+    Ok(Some(Opened { wal, header, store }))
+}
+
+/// Makes the disk of a member that never ran.
+pub fn create(disk: &Arc<dyn Disk>, options: &Options, meta: Meta) -> io::Result<Opened> {
+    let wal = wal::create(disk.clone(), &options.wal_dir, meta, options.max_wals)?;
+    Ok(Opened {
+        wal,
+        header: None,
+        store: Store::new(options.history),
+    })
+}
+
+impl Member {
+    pub async fn start(
+        opened: Opened,
+        options: Options,
+        disk: Arc<dyn Disk>,
+        transport: Arc<dyn Transport>,
+    ) -> io::Result<Arc<Member>> {
+        let id = opened.wal.meta.member_id;
+        let state = Arc::new(State::new(
+            opened.store,
+            Clock::new(options.wall),
+            options.session,
+            options.snapshot_count,
+        ));
+        let machine = Machine::new(
+            state.clone(),
+            disk.clone(),
+            options.snap_dir.clone(),
+            options.history,
+            options.max_snapshots,
+            opened.header,
+        );
+        let (write, requests) = mpsc::unbounded_channel();
+        let disk_status = opened.wal.status.clone();
+        let log = Log::new(opened.wal.index, write);
+        disk.run_writer(opened.wal.writer, requests);
+        let network = Network {
+            transport: transport.clone(),
+            state: state.clone(),
+        };
+        let config = raft_config(&options).map_err(io::Error::other)?;
+        let raft = Raft::new(id, Arc::new(config), network, log.clone(), machine)
+            .await
+            .map_err(io::Error::other)?;
+        let (proposals, queue) = mpsc::channel(QUEUE);
+        let (readers, reads) = mpsc::unbounded_channel();
+        let member = Arc::new(Member {
+            id,
+            raft,
+            state,
+            log,
+            disk_status,
+            options,
+            transport,
+            disk,
+            proposals,
+            readers,
+            incoming: Mutex::default(),
+        });
+        tokio::spawn(propose::run(member.clone(), queue));
+        tokio::spawn(read::run(member.clone(), reads));
+        tokio::spawn(expire(member.clone()));
+        tokio::spawn(take_snapshots(member.clone()));
+        tokio::spawn(promote_learners(member.clone()));
+        Ok(member)
+    }
+
+    /// Begins a cluster. Every first member does it, with the same members.
+    pub async fn initialize(&self, members: BTreeMap<u64, Peer>) -> io::Result<()> {
+        self.raft.initialize(members).await.map_err(io::Error::other)
+    }
+
+    /// Has a command applied, here or at the leader, and waits until it is applied here.
+    pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
+        if self.disk_status.full.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(ProposeError::NoSpace);
+        }
+        let (outcome, wait) = oneshot::channel();
+        let send_and_wait = async {
+            self.proposals
+                .send(Proposal { command, outcome })
+                .await
+                .map_err(|_| ProposeError::Stopped)?;
+            wait.await.map_err(|_| ProposeError::Timeout)
+        };
+        let result = tokio::time::timeout(self.request_timeout(), send_and_wait).await;
+        match result.unwrap_or(Err(ProposeError::Timeout)) {
+            Err(ProposeError::Timeout) if self.disk_status.full.load(std::sync::atomic::Ordering::Relaxed) => {
+                Err(ProposeError::NoSpace)
+            }
+            other => other,
+        }
+    }
+
+    /// Returns when a read here sees every write that was acknowledged before the call.
+    pub async fn read_index(&self) -> Result<(), ProposeError> {
+        let (reader, wait) = oneshot::channel();
+        self.readers.send(reader).map_err(|_| ProposeError::Stopped)?;
+        match tokio::time::timeout(self.request_timeout(), wait).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(ProposeError::Timeout),
+        }
+    }
+
+    pub fn leader(&self) -> Option<u64> {
+        self.raft.server_metrics().borrow_watched().current_leader
+    }
+
+    pub fn is_leader(&self) -> bool {
+        self.raft.is_leader()
+    }
+
+    pub fn term(&self) -> u64 {
+        self.raft.server_metrics().borrow_watched().vote.leader_id.term
+    }
+
+    pub fn membership(&self) -> Arc<StoredMembership> {
+        self.raft.server_metrics().borrow_watched().membership_config.clone()
+    }
+
+    /// Has a quorum of the members answered this leader lately?
+    pub fn reaches_quorum(&self) -> bool {
+        #[allow(deprecated)]
+        let silent = self.raft.metrics().borrow_watched().millis_since_quorum_ack;
+        silent.is_some_and(|millis| u128::from(millis) < self.options.election.as_millis())
+    }
+
+    /// What etcd gives a request: 5 s for a disk, and two elections.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(5) + 2 * self.options.election
+    }
+
+    pub async fn call(&self, to: u64, class: Class, request: Bytes) -> io::Result<Bytes> {
+        let peer = self.membership().membership().get_node(&to).cloned();
+        let peer = peer.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no member {to:x}")))?;
+        self.transport.call(to, &peer, class, request).await
+    }
+
+    /// Changes the membership and waits until the change is applied here.
+    pub async fn change(&self, change: Change) -> io::Result<()> {
+        let deadline = tokio::time::Instant::now() + self.request_timeout();
+        let timeout = || io::Error::new(io::ErrorKind::TimedOut, "no leader made the change in time");
+        loop {
+            let answer = match self.leader() {
+                Some(leader) if leader == self.id => self.change_here(change.clone()).await.map_err(io::Error::other),
+                Some(leader) => {
+                    let call = self.call(leader, Class::Client, rpc::message(rpc::CHANGE, &change));
+                    match tokio::time::timeout_at(deadline, call).await {
+                        Ok(Ok(bytes)) => rpc::parse_answer::<u64>(&bytes),
+                        Ok(Err(error)) => Err(error),
+                        Err(_) => return Err(timeout()),
+                    }
+                }
+                None => Err(timeout()),
+            };
+            match answer {
+                Ok(index) => {
+                    return tokio::time::timeout_at(deadline, self.state.wait_applied(index))
+                        .await
+                        .map_err(|_| timeout());
+                }
+                Err(error) if tokio::time::Instant::now() >= deadline => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    async fn change_here(&self, change: Change) -> Result<u64, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let is_voter = |id: u64| self.membership().membership().voter_ids().any(|voter| voter == id);
+        let response = match change {
+            Change::Add(id, peer) => self.raft.add_learner(id, peer, false).await,
+            Change::Promote(id) => {
+                self.raft
+                    .change_membership(ChangeMembers::AddVoterIds([id].into()), true)
+                    .await
+            }
+            Change::Update(id, peer) => {
+                self.raft
+                    .change_membership(ChangeMembers::SetNodes([(id, peer)].into()), true)
+                    .await
+            }
+            Change::Remove(id) if is_voter(id) => {
+                self.raft
+                    .change_membership(ChangeMembers::RemoveVoters([id].into()), false)
+                    .await
+            }
+            Change::Remove(id) => {
+                self.raft
+                    .change_membership(ChangeMembers::RemoveNodes([id].into()), false)
+                    .await
+            }
+        };
+        response
+            .map(|response| response.log_id.index)
+            .map_err(|error| text(&error))
+    }
+
+    /// Answers a request of another member.
+    pub async fn handle(&self, mut request: Bytes) -> Bytes {
+        if request.is_empty() {
+            return rpc::answer::<(), _>(Err("an empty request"));
+        }
+        let kind = request[0];
+        let body = request.split_off(1);
+        match kind {
+            rpc::APPEND => match rpc::parse_append(body) {
+                Ok((time, request)) => {
+                    self.state.clock.hear(time);
+                    self.state.traffic.lock().unwrap().appends_received += 1;
+                    rpc::answer(self.raft.append_entries(request).await)
+                }
+                Err(error) => rpc::answer::<(), _>(Err(error)),
+            },
+            rpc::VOTE => match rpc::parse(&body) {
+                Ok(request) => rpc::answer(self.raft.vote(request).await),
+                Err(error) => rpc::answer::<(), _>(Err(error)),
+            },
+            rpc::PRE_VOTE => match rpc::parse(&body) {
+                Ok(request) => rpc::answer(self.raft.pre_vote(request).await),
+                Err(error) => rpc::answer::<(), _>(Err(error)),
+            },
+            rpc::TRANSFER => match rpc::parse(&body) {
+                Ok(request) => rpc::answer(self.raft.handle_transfer_leader(request).await),
+                Err(error) => rpc::answer::<(), _>(Err(error)),
+            },
+            rpc::SNAPSHOT => match rpc::parse(&body) {
+                Ok(part) => rpc::answer(self.receive(part).await),
+                Err(error) => rpc::answer::<(), _>(Err(error)),
+            },
+            rpc::FORWARD if batch::header(&body).is_some() && self.raft.is_leader() => {
+                rpc::answer::<_, io::Error>(Ok(propose::accept(self, body).await))
+            }
+            rpc::FORWARD => rpc::answer::<_, io::Error>(Ok(rpc::Forwarded::NotLeader)),
+            rpc::READ_INDEX => rpc::answer::<_, io::Error>(Ok(read::confirm(self).await)),
+            rpc::CHANGE => match rpc::parse(&body) {
+                Ok(change) => rpc::answer(self.change_here(change).await),
+                Err(error) => rpc::answer::<(), _>(Err(error)),
+            },
+            _ => rpc::answer::<(), _>(Err(format!(
+                "a request of kind {kind}, which this version does not know"
+            ))),
+        }
+    }
+
+    async fn receive(
+        &self,
+        part: SnapshotPart,
+    ) -> io::Result<openraft::raft::SnapshotResponse<super::types::TypeConfig>> {
+        let SnapshotPart {
+            vote,
+            meta,
+            offset,
+            data,
+            last,
+        } = part;
+        let path = {
+            let mut incoming = self.incoming.lock().unwrap();
+            if offset == 0 {
+                let path = self.options.snap_dir.join("incoming.tmp");
+                let file = self.disk.open(&path)?;
+                file.set_len(0)?;
+                *incoming = Some(Incoming { file, path, offset: 0 });
+            }
+            let Some(receiving) = incoming.as_mut().filter(|receiving| receiving.offset == offset) else {
+                return Err(io::Error::other("a piece of a snapshot out of order"));
+            };
+            receiving.file.write_at(&data, offset)?;
+            receiving.offset += data.len() as u64;
+            if last {
+                receiving.file.sync()?;
+            }
+            receiving.path.clone()
+        };
+        if !last {
+            return Ok(openraft::raft::SnapshotResponse::new(vote));
+        }
+        *self.incoming.lock().unwrap() = None;
+        // A damaged one must not reach openraft, which takes its storage's errors for final.
+        snapshot::check(&self.disk, &path).await?;
+        let snapshot = Snapshot {
+            meta,
+            snapshot: SnapshotFile {
+                disk: self.disk.clone(),
+                path,
+            },
+        };
+        self.raft
+            .install_full_snapshot(vote, snapshot)
+            .await
+            .map_err(io::Error::other)
+    }
+
+    /// Stops, with everything that was accepted on disk.
+    pub async fn shutdown(&self) {
+        let _ = self.raft.shutdown().await;
+        let _ = self.log.flush().await;
+    }
+}
+
+fn raft_config(options: &Options) -> Result<openraft::Config, openraft::ConfigError> {
+    let election = options.election.as_millis() as u64;
+    openraft::Config {
+        cluster_name: "etcd".into(),
+        heartbeat_interval: options.heartbeat.as_millis() as u64,
+        election_timeout_min: election,
+        election_timeout_max: 2 * election,
+        enable_pre_vote: Some(true),
+        max_payload_entries: MAX_APPEND_ENTRIES,
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: CATCH_UP_ENTRIES,
+        ..openraft::Config::default()
+    }
+    .validate()
+}
+
+/// The leader has overdue keys expire, at their time.
+async fn expire(member: Arc<Member>) {
+    /// How soon to look again at an overdue key that is another member's to expire.
+    const LOOK_AGAIN: Duration = Duration::from_millis(50);
+    loop {
+        let next = member.state.store.lock().unwrap().next_expiry();
+        let Some(next) = next else {
+            member.state.expiry.notified().await;
+            continue;
+        };
+        let now = member.state.clock.now();
+        if next > now {
+            let _ = tokio::time::timeout(Duration::from_nanos(next - now), member.state.expiry.notified()).await;
+            continue;
+        }
+        let expired = member.is_leader() && {
+            // An entry with nothing but the time: whatever is due by then goes.
+            let bytes = batch::Builder::new(0, 0).finish(0);
+            let write = member.raft.client_write(Batch(batch::stamp(bytes, now).0));
+            tokio::time::timeout(member.request_timeout(), write)
+                .await
+                .is_ok_and(|result| result.is_ok())
+        };
+        if !expired {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+async fn take_snapshots(member: Arc<Member>) {
+    loop {
+        member.state.snapshot_due.notified().await;
+        if member.raft.trigger().snapshot().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A new member takes part in decisions once it has what the others have.
+async fn promote_learners(member: Arc<Member>) {
+    /// Entries a learner may lag and still count as caught up.
+    const CLOSE: u64 = 64;
+    const LOOK_AGAIN: Duration = Duration::from_millis(100);
+    let mut news = member.raft.server_metrics();
+    loop {
+        let learners: Vec<u64> = news
+            .borrow_watched()
+            .membership_config
+            .membership()
+            .learner_ids()
+            .collect();
+        if learners.is_empty() || !member.is_leader() {
+            if news.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let ready = {
+            let now = member.raft.metrics();
+            let now = now.borrow_watched();
+            let last = now.last_log_index.unwrap_or(0);
+            let matched = |id: &u64| now.replication.as_ref().and_then(|all| all.get(id).copied().flatten());
+            learners
+                .into_iter()
+                .find(|id| matched(id).is_some_and(|id| id.index + CLOSE >= last))
+        };
+        if let Some(id) = ready {
+            let _ = member.change_here(Change::Promote(id)).await;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}

@@ -1,0 +1,153 @@
+//! From a client's command to its outcome: commands that arrive together travel as one batch, to the leader
+//! wherever it is, again after a change of leader, and are applied once.
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver;
+use openraft::impls::ProgressResponder;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::batch::{self, Builder};
+use super::machine::Outcome;
+use super::member::Member;
+use super::rpc::{self, Class, Forwarded};
+use crate::kv::Command;
+
+/// Batches on their way at once. More overlap the disk with the network, fewer make bigger batches.
+const IN_FLIGHT: usize = 4;
+const BATCH_BYTES: usize = 1 << 20;
+const BATCH_COMMANDS: usize = 1024;
+/// How soon a batch that found no leader looks again, if no news of one comes before.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+pub struct Proposal {
+    pub command: Command,
+    pub outcome: oneshot::Sender<Outcome>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProposeError {
+    /// No word within the time a request has. It may still happen.
+    Timeout,
+    /// The leader's disk, or ours, has no room.
+    NoSpace,
+    Stopped,
+}
+
+pub(super) async fn run(member: Arc<Member>, mut proposals: mpsc::Receiver<Proposal>) {
+    let permits = Arc::new(Semaphore::new(IN_FLIGHT));
+    let active: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
+    let mut number = 0;
+    while let Some(first) = proposals.recv().await {
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
+        number += 1;
+        let mut builder = Builder::new(member.state.session, number);
+        let mut waiters = Vec::new();
+        let mut next = Some(first);
+        while let Some(proposal) = next {
+            // Nobody waits any more for what timed out in the queue.
+            if !proposal.outcome.is_closed() {
+                builder.push(&proposal.command);
+                waiters.push(proposal.outcome);
+            }
+            let room = builder.len() < BATCH_BYTES && waiters.len() < BATCH_COMMANDS;
+            next = if room { proposals.try_recv().ok() } else { None };
+        }
+        if waiters.is_empty() {
+            continue;
+        }
+        member.state.waiters.lock().unwrap().insert(number, waiters);
+        let low = {
+            let mut active = active.lock().unwrap();
+            active.insert(number);
+            active.first().copied().unwrap_or(number)
+        };
+        let bytes = builder.finish(low);
+        tokio::spawn(drive(member.clone(), number, bytes, permit, active.clone()));
+    }
+}
+
+/// Sees one batch through.
+async fn drive(
+    member: Arc<Member>,
+    number: u64,
+    bytes: Bytes,
+    permit: OwnedSemaphorePermit,
+    active: Arc<Mutex<BTreeSet<u64>>>,
+) {
+    let deadline = Instant::now() + member.request_timeout();
+    let done = tokio::time::timeout_at(deadline, deliver(&member, &bytes)).await;
+    active.lock().unwrap().remove(&number);
+    drop(permit);
+    match done {
+        Ok(Forwarded::Committed) => {
+            // Applied here a little later than at the leader. Those who wait give up by themselves; the entry in the
+            // table is for us to clear.
+            if member.state.waiters.lock().unwrap().contains_key(&number) {
+                tokio::time::sleep_until(deadline).await;
+                member.state.waiters.lock().unwrap().remove(&number);
+            }
+        }
+        _ => drop(member.state.waiters.lock().unwrap().remove(&number)),
+    }
+}
+
+async fn deliver(member: &Member, bytes: &Bytes) -> Forwarded {
+    let mut news = member.raft.server_metrics();
+    loop {
+        let leader = news.borrow_watched().current_leader;
+        let answer = match leader {
+            Some(leader) if leader == member.id => accept(member, bytes.clone()).await,
+            Some(leader) => {
+                // A leader that is gone may keep us waiting long after there is another.
+                let other = async {
+                    while news.borrow_watched().current_leader == Some(leader) {
+                        if news.changed().await.is_err() {
+                            std::future::pending::<()>().await;
+                        }
+                    }
+                };
+                tokio::select! {
+                    answer = forward(member, leader, bytes) => answer.unwrap_or(Forwarded::NotLeader),
+                    () = other => Forwarded::NotLeader,
+                }
+            }
+            None => Forwarded::NotLeader,
+        };
+        if answer != Forwarded::NotLeader {
+            return answer;
+        }
+        let _ = tokio::time::timeout(LOOK_AGAIN, news.changed()).await;
+    }
+}
+
+async fn forward(member: &Member, leader: u64, bytes: &Bytes) -> io::Result<Forwarded> {
+    let mut request = Vec::with_capacity(bytes.len() + 1);
+    request.push(rpc::FORWARD);
+    request.extend_from_slice(bytes);
+    let answer = member.call(leader, Class::Client, Bytes::from(request)).await?;
+    rpc::parse_answer(&answer)
+}
+
+/// The leader's part: stamps a batch with its time and puts it into the log.
+pub(super) async fn accept(member: &Member, bytes: Bytes) -> Forwarded {
+    if member.disk_status.full.load(Ordering::Relaxed) {
+        return Forwarded::Full;
+    }
+    let batch = batch::stamp(bytes, member.state.clock.now());
+    let (responder, committed) = ProgressResponder::complete_only();
+    if member.raft.client_write_ff(batch, Some(responder)).await.is_err() {
+        return Forwarded::NotLeader;
+    }
+    match committed.await {
+        Ok(Ok(_)) => Forwarded::Committed,
+        _ => Forwarded::NotLeader,
+    }
+}

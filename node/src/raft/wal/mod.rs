@@ -1,0 +1,94 @@
+//! The write-ahead log: entries, the vote, and what is purged, in segments under `member/wal`.
+//!
+//! `format` is the bytes, `index` what is in the log and where, `writer` the only one that writes,
+//! `recovery` reads it all back.
+pub(super) mod format;
+mod index;
+mod recovery;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+pub use format::{Head, Meta};
+pub use index::Index;
+pub use recovery::OpenError;
+pub use writer::{Request, Status, SyncTimes, Writer};
+
+use super::disk::Disk;
+use super::types::LogId;
+
+pub struct Opened {
+    pub meta: Meta,
+    pub index: Arc<Mutex<Index>>,
+    pub status: Arc<Status>,
+    pub writer: Writer,
+}
+
+/// Begins the log of a new member.
+pub fn create(disk: Arc<dyn Disk>, dir: &Path, meta: Meta, max_wals: usize) -> std::io::Result<Opened> {
+    disk.create_dir(dir)?;
+    let head = Head {
+        meta,
+        ..Head::default()
+    };
+    let segment = writer::create_segment(disk.as_ref(), dir, 0, 0, &head)?;
+    let mut index = Index::default();
+    index.segments.insert(0, segment.file.clone());
+    Ok(opened(disk, dir, meta, index, segment, max_wals))
+}
+
+/// Opens an existing log on top of a snapshot. None: there is none.
+pub fn open(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    snapshot: Option<LogId>,
+    max_wals: usize,
+) -> Result<Option<Opened>, OpenError> {
+    let Some(recovered) = recovery::recover(disk.as_ref(), dir, snapshot)? else {
+        return Ok(None);
+    };
+    Ok(Some(opened(
+        disk,
+        dir,
+        recovered.head.meta,
+        recovered.index,
+        recovered.last,
+        max_wals,
+    )))
+}
+
+fn opened(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    meta: Meta,
+    index: Index,
+    segment: writer::Segment,
+    max_wals: usize,
+) -> Opened {
+    let index = Arc::new(Mutex::new(index));
+    let status = Arc::new(Status::default());
+    let last = index.lock().unwrap().last().map_or(0, |id| id.index);
+    status
+        .last_index_saved
+        .store(last, std::sync::atomic::Ordering::Relaxed);
+    let writer = Writer {
+        disk,
+        dir: dir.to_path_buf(),
+        meta,
+        index: index.clone(),
+        status: status.clone(),
+        segment,
+        max_wals,
+        buffer: Vec::new(),
+        committed: None,
+    };
+    Opened {
+        meta,
+        index,
+        status,
+        writer,
+    }
+}
