@@ -58,3 +58,22 @@ impl Command {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_comes_back_from_the_log_as_it_went_in() {
+        let command = Command::CompareAndSwap {
+            path: "/1/a".into(),
+            prev_value: Some(Bytes::from_static(b"\xff")),
+            prev_index: u64::MAX,
+            value: Bytes::new(),
+            ttl: Some(0),
+            refresh: true,
+        };
+        let bytes = postcard::to_stdvec(&command).unwrap();
+        assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), command);
+    }
+}

@@ -1,17 +1,16 @@
 //! Which nodes have a deadline, in order of time and findable by path.
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound::{Excluded, Unbounded},
-};
+use std::ops::Bound::{Excluded, Unbounded};
+
+use imbl::{OrdMap, OrdSet};
 
 use super::{Shared, Time};
 
-/// Always exact: what is not in the tree is not in here.
+/// Always exact: what is not in the tree is not in here. Persistent like the tree: snapshots take a clone.
 #[derive(Clone, Default)]
 pub(super) struct Expiry {
     /// Deadline, then creation. The path makes it unique: a directory made on the way shares its child's index.
-    by_time: BTreeSet<(Time, u64, Shared)>,
-    by_path: BTreeMap<Shared, (Time, u64)>,
+    by_time: OrdSet<(Time, u64, Shared)>,
+    by_path: OrdMap<Shared, (Time, u64)>,
 }
 
 impl Expiry {
@@ -39,7 +38,7 @@ impl Expiry {
         prefix.push(b'/');
         let below = self
             .by_path
-            .range::<[u8], _>((Excluded(&*prefix), Unbounded))
+            .range::<_, [u8]>((Excluded(&*prefix), Unbounded))
             .map(|(path, _)| path);
         let gone: Vec<Shared> = below.take_while(|path| path.starts_with(&prefix)).cloned().collect();
         for path in gone {
@@ -48,13 +47,13 @@ impl Expiry {
     }
 
     pub fn next(&self) -> Option<Time> {
-        self.by_time.first().map(|(deadline, ..)| *deadline)
+        self.by_time.get_min().map(|(deadline, ..)| *deadline)
     }
 
     /// The first node due at `now`.
     pub fn due(&self, now: Time) -> Option<Shared> {
         self.by_time
-            .first()
+            .get_min()
             .filter(|(deadline, ..)| *deadline <= now)
             .map(|(.., path)| path.clone())
     }

@@ -20,7 +20,7 @@ mod stats;
 mod store;
 #[cfg(test)]
 mod tests;
-pub mod time;
+mod time;
 mod view;
 
 pub use command::Command;

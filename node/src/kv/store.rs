@@ -364,8 +364,8 @@ impl Store {
         }
     }
 
-    /// The store as it is now, untouched by later writes. Costs a copy of the history's pointers and of the
-    /// deadlines, not of the tree.
+    /// The store as it is now, untouched by later writes. Copies the history's pointers, but nothing
+    /// of the tree.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             root: self.root.clone(),
