@@ -20,7 +20,7 @@ mod stats;
 mod store;
 #[cfg(test)]
 mod tests;
-mod time;
+pub mod time;
 mod view;
 
 pub use command::Command;

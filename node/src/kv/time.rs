@@ -22,7 +22,7 @@ pub(super) fn ttl(deadline: Time, now: Time) -> i64 {
 }
 
 /// RFC 3339 in UTC with as many fractional digits as needed.
-pub(super) fn write_rfc3339(out: &mut Vec<u8>, time: Time) {
+pub fn write_rfc3339(out: &mut Vec<u8>, time: Time) {
     let (seconds, nanos) = (time / SECOND, time % SECOND);
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
@@ -39,7 +39,7 @@ pub(super) fn write_rfc3339(out: &mut Vec<u8>, time: Time) {
 
 /// The Gregorian date `days` after 1970-01-01, by eras of 400 years that begin in March: the leap day is then the
 /// last day of a year and needs no case of its own.
-fn civil(days: u64) -> (u64, u64, u64) {
+pub fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
