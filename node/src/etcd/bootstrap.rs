@@ -130,11 +130,10 @@ async fn new_cluster(config: &Config) -> Result<(Meta, BTreeMap<u64, Peer>), Fai
             config.name
         )
     })?;
-    for (id, peer) in &members {
-        if *id != own && is_bootstrapped(peer, own).await {
-            let hex = ids::hex(own);
-            return Err(format!("member {hex} has already been bootstrapped").into());
-        }
+    let others = members.iter().filter(|(id, _)| **id != own);
+    let asked = futures_util::future::join_all(others.map(|(_, peer)| is_bootstrapped(peer, own))).await;
+    if asked.contains(&true) {
+        return Err(format!("member {} has already been bootstrapped", ids::hex(own)).into());
     }
     Ok((
         Meta {

@@ -20,7 +20,23 @@ const BACKLOG: i32 = 4096;
 /// How long to leave it when accepting fails, as when descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(50);
 
-pub fn bind(url: &Url) -> io::Result<TcpListener> {
+/// An address taken, at which nobody is let in yet: who connects is refused rather than kept waiting.
+pub struct Bound {
+    socket: socket2::Socket,
+    address: SocketAddr,
+}
+
+impl Bound {
+    pub fn listen(self) -> io::Result<TcpListener> {
+        let listen = || {
+            self.socket.listen(BACKLOG)?;
+            TcpListener::from_std(self.socket.into())
+        };
+        listen().map_err(|error| explain(self.address, error))
+    }
+}
+
+pub fn bind(url: &Url) -> io::Result<Bound> {
     let unknown = || {
         io::Error::new(
             io::ErrorKind::NotFound,
@@ -28,7 +44,7 @@ pub fn bind(url: &Url) -> io::Result<TcpListener> {
         )
     };
     let address = SocketAddr::new(resolve(&url.host).ok_or_else(unknown)?, url.port);
-    let listen = || {
+    let bind = || {
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
@@ -36,18 +52,20 @@ pub fn bind(url: &Url) -> io::Result<TcpListener> {
             socket.set_only_v6(false)?;
         }
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
+        Ok(socket)
     };
-    listen().map_err(|error: io::Error| {
-        let what = match error.kind() {
-            io::ErrorKind::AddrInUse => "bind: address already in use".to_string(),
-            io::ErrorKind::AddrNotAvailable => "bind: cannot assign requested address".to_string(),
-            io::ErrorKind::PermissionDenied => "bind: permission denied".to_string(),
-            _ => error.to_string(),
-        };
-        io::Error::new(error.kind(), format!("listen tcp {address}: {what}"))
-    })
+    let socket = bind().map_err(|error| explain(address, error))?;
+    Ok(Bound { socket, address })
+}
+
+fn explain(address: SocketAddr, error: io::Error) -> io::Error {
+    let what = match error.kind() {
+        io::ErrorKind::AddrInUse => "bind: address already in use".to_string(),
+        io::ErrorKind::AddrNotAvailable => "bind: cannot assign requested address".to_string(),
+        io::ErrorKind::PermissionDenied => "bind: permission denied".to_string(),
+        _ => error.to_string(),
+    };
+    io::Error::new(error.kind(), format!("listen tcp {address}: {what}"))
 }
 
 pub async fn serve_clients(listener: TcpListener, server: Arc<Server>) {

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::bootstrap::{self, Bootstrap, Failure};
 use super::config::{self, Config, Outcome, VERSION};
-use super::listen;
+use super::listen::{self, Bound};
 use super::server::Server;
 use crate::log::{self, Level};
 use crate::raft::Member;
@@ -77,18 +77,13 @@ async fn serve(config: Config) -> i32 {
     }
 }
 
-fn bind_all(urls: &[super::urls::Url]) -> Result<Vec<tokio::net::TcpListener>, String> {
+fn bind_all(urls: &[super::urls::Url]) -> Result<Vec<Bound>, String> {
     urls.iter()
         .map(|url| listen::bind(url).map_err(|error| error.to_string()))
         .collect()
 }
 
-async fn start(
-    config: Config,
-    clients: Vec<tokio::net::TcpListener>,
-    peers: Vec<tokio::net::TcpListener>,
-    stop: &mut Stop,
-) -> Result<i32, Failure> {
+async fn start(config: Config, clients: Vec<Bound>, peers: Vec<Bound>, stop: &mut Stop) -> Result<i32, Failure> {
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     log::info!("etcdserver", "name = {}", config.name);
     log::info!("etcdserver", "data dir = {}", config.data_dir.display());
@@ -113,10 +108,10 @@ async fn start(
     let server = Arc::new(Server::new(config, member, meta.cluster_id));
     let stopped = tokio::spawn(server.clone().follow_leadership());
     for listener in peers {
-        tokio::spawn(listen::serve_peers(listener, server.clone()));
+        tokio::spawn(listen::serve_peers(listener.listen().map_err(fail)?, server.clone()));
     }
     for listener in clients {
-        tokio::spawn(listen::serve_clients(listener, server.clone()));
+        tokio::spawn(listen::serve_clients(listener.listen().map_err(fail)?, server.clone()));
     }
     tokio::spawn({
         let server = server.clone();

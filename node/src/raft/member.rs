@@ -223,6 +223,27 @@ impl Member {
         self.raft.server_metrics().borrow_watched().current_leader
     }
 
+    /// Returns when another member leads, or none. A call to a leader that is gone may hang long after that.
+    pub async fn leader_is_not(&self, leader: u64) {
+        let mut news = self.raft.server_metrics();
+        while news.borrow_watched().current_leader == Some(leader) {
+            if news.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Returns when there is news of a leader, or soon.
+    pub async fn look_again(&self) {
+        const SOON: Duration = Duration::from_millis(20);
+        let mut news = self.raft.server_metrics();
+        let leader = news.borrow_watched().current_leader;
+        let _ = tokio::time::timeout(SOON, async {
+            while news.borrow_watched().current_leader == leader && news.changed().await.is_ok() {}
+        })
+        .await;
+    }
+
     pub fn is_leader(&self) -> bool {
         self.raft.is_leader()
     }

@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::async_runtime::WatchReceiver;
 use openraft::impls::ProgressResponder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -22,8 +20,6 @@ use crate::kv::Command;
 const IN_FLIGHT: usize = 4;
 const BATCH_BYTES: usize = 1 << 20;
 const BATCH_COMMANDS: usize = 1024;
-/// How soon a batch that found no leader looks again, if no news of one comes before.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 pub struct Proposal {
     pub command: Command,
@@ -100,31 +96,19 @@ async fn drive(
 }
 
 async fn deliver(member: &Member, bytes: &Bytes) -> Forwarded {
-    let mut news = member.raft.server_metrics();
     loop {
-        let leader = news.borrow_watched().current_leader;
-        let answer = match leader {
+        let answer = match member.leader() {
             Some(leader) if leader == member.id => accept(member, bytes.clone()).await,
-            Some(leader) => {
-                // A leader that is gone may keep us waiting long after there is another.
-                let other = async {
-                    while news.borrow_watched().current_leader == Some(leader) {
-                        if news.changed().await.is_err() {
-                            std::future::pending::<()>().await;
-                        }
-                    }
-                };
-                tokio::select! {
-                    answer = forward(member, leader, bytes) => answer.unwrap_or(Forwarded::NotLeader),
-                    () = other => Forwarded::NotLeader,
-                }
-            }
+            Some(leader) => tokio::select! {
+                answer = forward(member, leader, bytes) => answer.unwrap_or(Forwarded::NotLeader),
+                () = member.leader_is_not(leader) => Forwarded::NotLeader,
+            },
             None => Forwarded::NotLeader,
         };
         if answer != Forwarded::NotLeader {
             return answer;
         }
-        let _ = tokio::time::timeout(LOOK_AGAIN, news.changed()).await;
+        member.look_again().await;
     }
 }
 

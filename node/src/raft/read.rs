@@ -1,10 +1,8 @@
 //! Reads that must see every write acknowledged before them: the leader confirms that it still leads and says
 //! how far its log is committed (ReadIndex); the reader waits until it has applied that. Nothing is written.
 use std::sync::Arc;
-use std::time::Duration;
 
 use openraft::ReadPolicy;
-use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::member::Member;
@@ -12,7 +10,6 @@ use super::rpc::{self, Class, ReadIndex};
 
 /// Rounds on their way at once; all readers that arrive meanwhile share the next one.
 const IN_FLIGHT: usize = 2;
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 pub(super) async fn run(member: Arc<Member>, mut readers: mpsc::UnboundedReceiver<oneshot::Sender<()>>) {
     let permits = Arc::new(Semaphore::new(IN_FLIGHT));
@@ -38,16 +35,14 @@ pub(super) async fn run(member: Arc<Member>, mut readers: mpsc::UnboundedReceive
 }
 
 async fn ask(member: &Member) -> u64 {
-    let mut news = member.raft.server_metrics();
     loop {
-        let leader = news.borrow_watched().current_leader;
-        let answer = match leader {
+        let answer = match member.leader() {
             Some(leader) if leader == member.id => confirm(member).await,
             Some(leader) => {
                 let call = member.call(leader, Class::Client, vec![rpc::READ_INDEX].into());
                 tokio::select! {
                     answer = call => answer.ok().and_then(|bytes| rpc::parse_answer::<ReadIndex>(&bytes).ok()).flatten(),
-                    _ = news.changed() => None,
+                    () = member.leader_is_not(leader) => None,
                 }
             }
             None => None,
@@ -55,7 +50,7 @@ async fn ask(member: &Member) -> u64 {
         if let Some(index) = answer {
             return index;
         }
-        let _ = tokio::time::timeout(LOOK_AGAIN, news.changed()).await;
+        member.look_again().await;
     }
 }
 

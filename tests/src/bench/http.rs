@@ -26,9 +26,7 @@ impl Template {
     }
 
     pub fn get(path: &str, query: &str) -> Self {
-        Self::new(format!(
-            "GET /v2/keys/{path}{query} HTTP/1.1\r\nHost: bench\r\n\r\n"
-        ))
+        Self::new(format!("GET /v2/keys/{path}{query} HTTP/1.1\r\nHost: bench\r\n\r\n"))
     }
 
     fn new(text: String) -> Self {
@@ -70,11 +68,7 @@ pub fn judge(received: &[u8]) -> Answer {
         Length::Chunked => received.ends_with(b"\r\n0\r\n\r\n"),
         Length::Unknown => return Answer::Broken,
     };
-    if whole {
-        Answer::Whole(status)
-    } else {
-        Answer::Partial
-    }
+    if whole { Answer::Whole(status) } else { Answer::Partial }
 }
 
 pub enum Length {
@@ -114,8 +108,7 @@ fn number(digits: &[u8]) -> Option<usize> {
 }
 
 pub fn connect(to: SocketAddr) -> Result<TcpStream> {
-    let socket = TcpStream::connect_timeout(&to, Duration::from_secs(5))
-        .with_context(|| format!("connect to {to}"))?;
+    let socket = TcpStream::connect_timeout(&to, Duration::from_secs(5)).with_context(|| format!("connect to {to}"))?;
     socket.set_nodelay(true)?;
     Ok(socket)
 }
@@ -150,11 +143,7 @@ mod tests {
     #[test]
     fn digits_fill_from_the_right_across_separators() {
         let mut template = Template::get("m/###/###", "");
-        assert!(
-            template
-                .fill(1234)
-                .starts_with(b"GET /v2/keys/m/001/234 HTTP")
-        );
+        assert!(template.fill(1234).starts_with(b"GET /v2/keys/m/001/234 HTTP"));
     }
 
     #[test]

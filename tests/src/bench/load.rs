@@ -41,9 +41,7 @@ impl Keys {
     fn next(&mut self) -> Option<usize> {
         match self {
             Self::Random { space, rng } => Some(rng.random_range(0..*space)),
-            Self::InOrder { next, end } => {
-                (*next < *end).then(|| std::mem::replace(next, *next + 1))
-            }
+            Self::InOrder { next, end } => (*next < *end).then(|| std::mem::replace(next, *next + 1)),
         }
     }
 }
@@ -208,9 +206,7 @@ impl Client<'_> {
                 self.cpu = (server::cpu_us(self.job.pids)?, own_cpu_us());
                 (self.phase, self.since) = (Phase::Open, now);
             }
-            Phase::Open
-                if now - self.since >= self.job.window || (self.job.stop)(self.outcome.ops) =>
-            {
+            Phase::Open if now - self.since >= self.job.window || (self.job.stop)(self.outcome.ops) => {
                 self.close(now)?;
             }
             _ => {}
@@ -250,9 +246,7 @@ impl Client<'_> {
         let filled = connection.received;
         match connection.socket.read(&mut connection.buffer[filled..]) {
             Ok(n) if n > 0 && connection.waiting => connection.received += n,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 return;
             }
             _ => return self.reopen(index),

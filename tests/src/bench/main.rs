@@ -133,10 +133,7 @@ fn compare(args: &Compare) -> Result<()> {
         }
     };
     let peer = words(&args.peer);
-    ensure!(
-        !ours.is_empty() && !peer.is_empty(),
-        "--ours and --peer need a command"
-    );
+    ensure!(!ours.is_empty() && !peer.is_empty(), "--ours and --peer need a command");
     ensure!(
         args.rounds > 0 && args.seconds > 0.0,
         "--rounds and --seconds are at least one round of some time"
@@ -161,9 +158,7 @@ fn compare(args: &Compare) -> Result<()> {
         (args.rounds, args.seconds)
     };
     let runs = |section| match section {
-        Section::Million => {
-            !args.quick && (args.million || args.only.is_empty() || args.only.contains(&section))
-        }
+        Section::Million => !args.quick && (args.million || args.only.is_empty() || args.only.contains(&section)),
         _ => !args.million && (args.only.is_empty() || args.only.contains(&section)),
     };
     let scratch = Scratch::new()?;
@@ -181,13 +176,7 @@ fn compare(args: &Compare) -> Result<()> {
         if ops.is_empty() && !runs(Section::Watch) {
             break;
         }
-        let clusters = steady::start(
-            &sides,
-            *members,
-            args.snapshot_count,
-            &scratch.path,
-            &mut report,
-        )?;
+        let clusters = steady::start(&sides, *members, args.snapshot_count, &scratch.path, &mut report)?;
         let plan = steady::Plan {
             conns: &args.conns,
             rounds,
@@ -219,11 +208,7 @@ fn words(command: &str) -> Vec<String> {
 }
 
 fn drive(args: &Load) -> Result<()> {
-    let targets: Vec<SocketAddr> = args
-        .url
-        .iter()
-        .map(|url| address(url))
-        .collect::<Result<_>>()?;
+    let targets: Vec<SocketAddr> = args.url.iter().map(|url| address(url)).collect::<Result<_>>()?;
     if args.op != Op::Put {
         steady::fill(&targets)?;
     }
@@ -250,14 +235,9 @@ fn drive(args: &Load) -> Result<()> {
 }
 
 fn address(url: &str) -> Result<SocketAddr> {
-    let host = url
-        .strip_prefix("http://")
-        .unwrap_or(url)
-        .trim_end_matches('/');
+    let host = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
     let mut found = host
         .to_socket_addrs()
         .with_context(|| format!("--url {url}: want http://HOST:PORT"))?;
-    found
-        .next()
-        .with_context(|| format!("--url {url}: no address"))
+    found.next().with_context(|| format!("--url {url}: no address"))
 }

@@ -40,10 +40,7 @@ pub fn measure(sides: &[Side; 2], size: &Size, scratch: &Path, report: &mut Repo
     // One after the other: two such stores at once would compete for memory and, with their snapshots, for the disk.
     let ours = run(&sides[0], size, scratch)?;
     let peer = run(&sides[1], size, scratch)?;
-    let snapshots = format!(
-        "{} and {} snapshots in the window",
-        ours.snapshots, peer.snapshots
-    );
+    let snapshots = format!("{} and {} snapshots in the window", ours.snapshots, peer.snapshots);
     let errors = match (ours.errors, peer.errors) {
         (0, 0) => String::new(),
         (ours, peer) => format!("ERRORS: {ours} and {peer}"),
@@ -55,27 +52,9 @@ pub fn measure(sides: &[Side; 2], size: &Size, scratch: &Path, report: &mut Repo
     };
     type Pick = fn(&Measured) -> f64;
     let rows: [(&str, &'static str, Pick, Option<f64>, String); 8] = [
-        (
-            "load, 256 conns",
-            "ops/s",
-            |m| m.load_ops_s,
-            None,
-            errors.clone(),
-        ),
-        (
-            "load, CPU per write",
-            "us",
-            |m| m.load_cpu_us,
-            None,
-            String::new(),
-        ),
-        (
-            "memory after load (RSS)",
-            "MB",
-            |m| m.rss_mb,
-            Some(0.5),
-            String::new(),
-        ),
+        ("load, 256 conns", "ops/s", |m| m.load_ops_s, None, errors.clone()),
+        ("load, CPU per write", "us", |m| m.load_cpu_us, None, String::new()),
+        ("memory after load (RSS)", "MB", |m| m.rss_mb, Some(0.5), String::new()),
         (
             "memory after load and snapshots (peak)",
             "MB",
@@ -97,20 +76,8 @@ pub fn measure(sides: &[Side; 2], size: &Size, scratch: &Path, report: &mut Repo
             None,
             format!("{none}{snapshots}"),
         ),
-        (
-            "write max with a snapshot",
-            "ms",
-            |m| m.max_ms,
-            None,
-            String::new(),
-        ),
-        (
-            "SIGKILL to next write",
-            "s",
-            |m| m.restart_s,
-            None,
-            String::new(),
-        ),
+        ("write max with a snapshot", "ms", |m| m.max_ms, None, String::new()),
+        ("SIGKILL to next write", "s", |m| m.restart_s, None, String::new()),
     ];
     for (measure, unit, pick, wanted, note) in rows {
         report.values.push(ValueRow {

@@ -117,11 +117,7 @@ impl Report {
     fn verdicts(&self) -> Vec<(String, bool, f64)> {
         let mut verdicts = Vec::new();
         let mut at_least = |what: String, wanted: f64, ratio: f64, errors: bool| {
-            verdicts.push((
-                format!("{what} >= {wanted}x"),
-                ratio >= wanted && !errors,
-                ratio,
-            ));
+            verdicts.push((format!("{what} >= {wanted}x"), ratio >= wanted && !errors, ratio));
         };
         for row in &self.rates {
             let what = row.label();
@@ -135,11 +131,7 @@ impl Report {
                 (Op::Qget, _, _) => {}
             }
         }
-        for row in self
-            .rates
-            .iter()
-            .filter(|row| row.op == Op::Put && row.conns > 1)
-        {
+        for row in self.rates.iter().filter(|row| row.op == Op::Put && row.conns > 1) {
             let ratio = row.ours.p99_ms / row.peer.p99_ms;
             verdicts.push((format!("{}: p99 <= 0.5x", row.label()), ratio <= 0.5, ratio));
         }

@@ -22,17 +22,10 @@ impl Scratch {
     pub fn new() -> Result<Self> {
         let exe = std::env::current_exe()?;
         let beside = exe.parent().context("the bench binary has no directory")?;
-        let path = tempfile::Builder::new()
-            .prefix("bench-")
-            .tempdir_in(beside)?
-            .keep();
+        let path = tempfile::Builder::new().prefix("bench-").tempdir_in(beside)?.keep();
         // The pipe to its stdin closes when this process is gone, even by SIGKILL.
         let janitor = Command::new("sh")
-            .args([
-                "-c",
-                r#"read _; rm -rf "$1" || { sleep 1; rm -rf "$1"; }"#,
-                "janitor",
-            ])
+            .args(["-c", r#"read _; rm -rf "$1" || { sleep 1; rm -rf "$1"; }"#, "janitor"])
             .arg(&path)
             .stdin(Stdio::piped())
             .process_group(0)
@@ -73,23 +66,15 @@ impl Cluster {
     pub fn start(side: &Side, size: usize, snapshot_count: u64, scratch: &Path) -> Result<Self> {
         let cluster = Self::spawn(side, size, snapshot_count, scratch)?;
         for client in &cluster.clients {
-            first_write(*client, Duration::from_secs(60)).with_context(|| {
-                format!(
-                    "start {}: see the end of its log:\n{}",
-                    side.name,
-                    cluster.log_tail()
-                )
-            })?;
+            first_write(*client, Duration::from_secs(60))
+                .with_context(|| format!("start {}: see the end of its log:\n{}", side.name, cluster.log_tail()))?;
         }
         Ok(cluster)
     }
 
     /// Starts `size` members and does not wait.
     pub fn spawn(side: &Side, size: usize, snapshot_count: u64, scratch: &Path) -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix(side.name)
-            .tempdir_in(scratch)?
-            .keep();
+        let dir = tempfile::Builder::new().prefix(side.name).tempdir_in(scratch)?.keep();
         let ports = free_ports(size * 2)?;
         let (clients, peers) = ports.split_at(size);
         let url = |port: &u16| format!("http://127.0.0.1:{port}");
@@ -123,19 +108,11 @@ impl Cluster {
                 ("snapshot-count", snapshot_count.to_string()),
             ];
             let mut arguments = side.command.clone();
-            arguments.extend(
-                flags
-                    .into_iter()
-                    .flat_map(|(flag, value)| [format!("--{flag}"), value]),
-            );
+            arguments.extend(flags.into_iter().flat_map(|(flag, value)| [format!("--{flag}"), value]));
             let log = dir.join(format!("m{i}.log"));
             let child = launch(&arguments, &log)?;
             cluster.pids.push(child.id());
-            cluster.members.push(Member {
-                arguments,
-                log,
-                child,
-            });
+            cluster.members.push(Member { arguments, log, child });
         }
         Ok(cluster)
     }
@@ -225,12 +202,9 @@ fn launch(arguments: &[String], log: &Path) -> Result<Child> {
     unsafe {
         command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
     }
-    command.spawn().with_context(|| {
-        format!(
-            "start {}: is it built? --ours names another command",
-            arguments[0]
-        )
-    })
+    command
+        .spawn()
+        .with_context(|| format!("start {}: is it built? --ours names another command", arguments[0]))
 }
 
 /// Ports below the range that the kernel gives to clients, so that no connection of ours takes one.
@@ -241,10 +215,7 @@ fn free_ports(count: usize) -> Result<Vec<u16>> {
             held.push(listener);
         }
         if held.len() == count {
-            return held
-                .iter()
-                .map(|listener| Ok(listener.local_addr()?.port()))
-                .collect();
+            return held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect();
         }
     }
     bail!("no {count} free ports in 20000..32768")
@@ -255,8 +226,8 @@ pub fn first_write(client: SocketAddr, limit: Duration) -> Result<u16> {
     let deadline = Instant::now() + limit;
     let mut put = Template::put("bench/first");
     loop {
-        let tried = http::connect(client)
-            .and_then(|mut socket| http::call(&mut socket, put.fill(0), Duration::from_secs(30)));
+        let tried =
+            http::connect(client).and_then(|mut socket| http::call(&mut socket, put.fill(0), Duration::from_secs(30)));
         if let Ok(status @ (200 | 201)) = tried {
             return Ok(status);
         }
@@ -272,8 +243,7 @@ pub fn first_write(client: SocketAddr, limit: Duration) -> Result<u16> {
 pub fn cpu_us(pids: &[u32]) -> Result<f64> {
     let mut ticks = 0;
     for pid in pids {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
-            .with_context(|| format!("server {pid} is gone"))?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("server {pid} is gone"))?;
         // The name in brackets may hold spaces; utime and stime are the 12th and 13th field after it.
         let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
         for field in fields.split_ascii_whitespace().skip(11).take(2) {

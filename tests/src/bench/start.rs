@@ -10,12 +10,7 @@ use crate::server::{Cluster, Side, first_write};
 
 const STARTS: usize = 5;
 
-pub fn measure(
-    sides: &[Side; 2],
-    snapshot_count: u64,
-    scratch: &Path,
-    report: &mut Report,
-) -> Result<()> {
+pub fn measure(sides: &[Side; 2], snapshot_count: u64, scratch: &Path, report: &mut Report) -> Result<()> {
     let mut taken = [Vec::new(), Vec::new()];
     for _ in 0..STARTS {
         for (side, taken) in sides.iter().zip(&mut taken) {
@@ -24,11 +19,7 @@ pub fn measure(
             let status = first_write(cluster.clients[0], Duration::from_secs(60))
                 .with_context(|| format!("start {}:\n{}", side.name, cluster.log_tail()))?;
             taken.push(began.elapsed().as_secs_f64());
-            ensure!(
-                status == 201,
-                "{} answered the first write with {status}",
-                side.name
-            );
+            ensure!(status == 201, "{} answered the first write with {status}", side.name);
         }
     }
     let [ours, peer] = taken.map(median);

@@ -54,10 +54,7 @@ pub fn start(
 pub fn fill(targets: &[SocketAddr]) -> Result<()> {
     let outcome = load::run(Job {
         template: Template::put(PATH),
-        keys: Keys::InOrder {
-            next: 0,
-            end: SPACE,
-        },
+        keys: Keys::InOrder { next: 0, end: SPACE },
         conns: 64,
         targets,
         pids: &[],
@@ -99,12 +96,7 @@ pub fn job<'a>(
     }
 }
 
-pub fn measure(
-    clusters: &[Cluster; 2],
-    op: Op,
-    plan: &Plan<'_>,
-    report: &mut Report,
-) -> Result<()> {
+pub fn measure(clusters: &[Cluster; 2], op: Op, plan: &Plan<'_>, report: &mut Report) -> Result<()> {
     let name = match op {
         Op::Put => "PUT 256 B",
         Op::Get => "GET",
@@ -118,14 +110,7 @@ pub fn measure(
                 // With fewer connections than members the rounds move on, so that leader and followers all have a turn.
                 let mut targets = cluster.clients.clone();
                 targets.rotate_left(round % members);
-                let outcome = load::run(job(
-                    op,
-                    *conns,
-                    &targets,
-                    &cluster.pids,
-                    plan.window,
-                    &mut |_| false,
-                ))?;
+                let outcome = load::run(job(op, *conns, &targets, &cluster.pids, plan.window, &mut |_| false))?;
                 rates.push(Rate::of(&outcome));
                 std::thread::sleep(PAUSE);
             }

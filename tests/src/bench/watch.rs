@@ -119,10 +119,7 @@ impl Audience {
             epoll::wait(
                 &self.epoll,
                 spare_capacity(&mut events),
-                Some(&Timespec {
-                    tv_sec: 1,
-                    tv_nsec: 0,
-                }),
+                Some(&Timespec { tv_sec: 1, tv_nsec: 0 }),
             )?;
             for event in &events {
                 let watcher = &mut self.watchers[event.data.u64() as usize];
@@ -135,10 +132,7 @@ impl Audience {
         }
         let taken = began.elapsed();
         let status = http::answer(&mut self.writer)?;
-        ensure!(
-            status == 200,
-            "the watched write was answered with {status}"
-        );
+        ensure!(status == 200, "the watched write was answered with {status}");
         Ok(taken)
     }
 }
