@@ -21,6 +21,9 @@ use crate::raft::wal::{Meta, OpenError};
 /// How long a peer has to say who its members are.
 const PEER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Entries that etcd keeps behind a snapshot for members that lag.
+const CATCH_UP_ENTRIES: u64 = 5000;
+
 pub struct Bootstrap {
     pub opened: Opened,
     pub options: Options,
@@ -102,6 +105,7 @@ fn options(config: &Config, member_dir: PathBuf) -> Options {
         heartbeat: Duration::from_millis(config.heartbeat_ms),
         election: Duration::from_millis(config.election_ms),
         snapshot_count: config.snapshot_count,
+        catch_up_entries: CATCH_UP_ENTRIES,
         max_snapshots: config.max_snapshots as usize,
         max_wals: config.max_wals as usize,
         history: config.event_history_size,

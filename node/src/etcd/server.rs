@@ -2,8 +2,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use openraft::async_runtime::WatchReceiver;
-
 use super::api::metrics::Metrics;
 use super::cluster::{self, Attributes};
 use super::config::Config;
@@ -107,14 +105,14 @@ impl Server {
 
     /// Keeps track of who leads; the leader sees to it that the cluster has a version.
     pub async fn follow_leadership(self: Arc<Self>) {
-        let mut news = self.member.raft.server_metrics();
+        let mut news = self.member.news();
         loop {
-            let leader = news.borrow_watched().current_leader;
+            let leader = self.member.leader();
             self.note_leader(leader);
             if leader == Some(self.member.id) {
                 self.decide_version().await;
             }
-            if news.changed().await.is_err() {
+            if !news.changed().await {
                 return;
             }
         }
@@ -122,10 +120,10 @@ impl Server {
 
     /// Returns when the cluster has removed this member.
     pub async fn removed(&self) {
-        let mut news = self.member.raft.server_metrics();
+        let mut news = self.member.news();
         loop {
             let gone = cluster::is_removed(&self.member.state.store.lock().unwrap(), self.member.id);
-            if gone || news.changed().await.is_err() {
+            if gone || !news.changed().await {
                 if gone {
                     return;
                 }

@@ -317,6 +317,13 @@ impl RaftStateMachine<TypeConfig> for Machine {
     {
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
+            // A gap here would make this member differ from the others for ever: better to stop.
+            let expected = self.last_applied.map_or(0, |id| id.index + 1);
+            if entry.log_id.index != expected {
+                let what = format!("entry {} is to be applied where {expected} is next", entry.log_id.index);
+                crate::log::critical!("raft", "{what}");
+                return Err(io::Error::other(what));
+            }
             let applied = Applied {
                 index: entry.log_id.index,
                 term: term_of(&entry.log_id),

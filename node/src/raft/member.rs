@@ -10,6 +10,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::{ChangeMembers, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use super::clock::Clock;
 use super::disk::{Disk, File};
@@ -19,7 +20,7 @@ use super::network::Network;
 use super::propose::{self, Proposal, ProposeError};
 use super::rpc::{self, Class, SnapshotPart, Transport};
 use super::snapshot::{self, SnapshotFile};
-use super::types::{Batch, Peer, Raft, Snapshot, StoredMembership};
+use super::types::{Batch, Peer, Raft, Snapshot, StoredMembership, TypeConfig};
 use super::wal::{self, Meta, OpenError};
 use super::{batch, read};
 use crate::kv::{Command, Store, Time};
@@ -34,6 +35,8 @@ pub struct Options {
     pub heartbeat: Duration,
     pub election: Duration,
     pub snapshot_count: u64,
+    /// Entries kept behind a snapshot for members that lag.
+    pub catch_up_entries: u64,
     pub max_snapshots: usize,
     pub max_wals: usize,
     pub history: usize,
@@ -43,8 +46,6 @@ pub struct Options {
     pub session: u64,
 }
 
-/// Entries kept behind a snapshot for members that lag.
-const CATCH_UP_ENTRIES: u64 = 5000;
 const MAX_APPEND_ENTRIES: u64 = 1024;
 
 pub struct Member {
@@ -59,6 +60,17 @@ pub struct Member {
     proposals: mpsc::Sender<Proposal>,
     readers: mpsc::UnboundedSender<oneshot::Sender<()>>,
     incoming: Mutex<Option<Incoming>>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+/// Tells of changes in who leads and who is a member.
+pub struct News(openraft::alias::WatchReceiverOf<TypeConfig, openraft::metrics::RaftServerMetrics<TypeConfig>>);
+
+impl News {
+    /// False: consensus has stopped.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
 }
 
 /// A snapshot that is being received.
@@ -159,6 +171,10 @@ impl Member {
         let raft = Raft::new(id, Arc::new(config), network, log.clone(), machine)
             .await
             .map_err(io::Error::other)?;
+        if raft.voter_ids().eq([id]) {
+            // Nobody else to wait for.
+            raft.trigger().elect(false).await.map_err(io::Error::other)?;
+        }
         let (proposals, queue) = mpsc::channel(QUEUE);
         let (readers, reads) = mpsc::unbounded_channel();
         let member = Arc::new(Member {
@@ -173,12 +189,16 @@ impl Member {
             proposals,
             readers,
             incoming: Mutex::default(),
+            tasks: Mutex::default(),
         });
-        tokio::spawn(propose::run(member.clone(), queue));
-        tokio::spawn(read::run(member.clone(), reads));
-        tokio::spawn(expire(member.clone()));
-        tokio::spawn(take_snapshots(member.clone()));
-        tokio::spawn(promote_learners(member.clone()));
+        let tasks = [
+            tokio::spawn(propose::run(member.clone(), queue)),
+            tokio::spawn(read::run(member.clone(), reads)),
+            tokio::spawn(expire(member.clone())),
+            tokio::spawn(take_snapshots(member.clone())),
+            tokio::spawn(promote_learners(member.clone())),
+        ];
+        *member.tasks.lock().unwrap() = tasks.iter().map(|task| task.abort_handle()).collect();
         Ok(member)
     }
 
@@ -219,6 +239,10 @@ impl Member {
         }
     }
 
+    pub fn news(&self) -> News {
+        News(self.raft.server_metrics())
+    }
+
     pub fn leader(&self) -> Option<u64> {
         self.raft.server_metrics().borrow_watched().current_leader
     }
@@ -236,12 +260,20 @@ impl Member {
     /// Returns when there is news of a leader, or soon.
     pub async fn look_again(&self) {
         const SOON: Duration = Duration::from_millis(20);
-        let mut news = self.raft.server_metrics();
-        let leader = news.borrow_watched().current_leader;
-        let _ = tokio::time::timeout(SOON, async {
-            while news.borrow_watched().current_leader == leader && news.changed().await.is_ok() {}
-        })
-        .await;
+        let change = async {
+            match self.leader() {
+                Some(leader) => self.leader_is_not(leader).await,
+                None => {
+                    let mut news = self.news();
+                    while self.leader().is_none() && news.changed().await {}
+                    // Consensus has stopped: there will be no news.
+                    if self.leader().is_none() {
+                        std::future::pending::<()>().await;
+                    }
+                }
+            }
+        };
+        let _ = tokio::time::timeout(SOON, change).await;
     }
 
     pub fn is_leader(&self) -> bool {
@@ -381,10 +413,7 @@ impl Member {
         }
     }
 
-    async fn receive(
-        &self,
-        part: SnapshotPart,
-    ) -> io::Result<openraft::raft::SnapshotResponse<super::types::TypeConfig>> {
+    async fn receive(&self, part: SnapshotPart) -> io::Result<openraft::raft::SnapshotResponse<TypeConfig>> {
         let SnapshotPart {
             vote,
             meta,
@@ -433,6 +462,9 @@ impl Member {
     pub async fn shutdown(&self) {
         let _ = self.raft.shutdown().await;
         let _ = self.log.flush().await;
+        for task in self.tasks.lock().unwrap().drain(..) {
+            task.abort();
+        }
     }
 }
 
@@ -444,9 +476,12 @@ fn raft_config(options: &Options) -> Result<openraft::Config, openraft::ConfigEr
         election_timeout_min: election,
         election_timeout_max: 2 * election,
         enable_pre_vote: Some(true),
+        // A leader sends entries while its own disk still writes them. After a crash it may have lost some that the
+        // others acknowledged; to go on in the same term would put other entries under their ids.
+        enable_leader_restore: Some(false),
         max_payload_entries: MAX_APPEND_ENTRIES,
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: CATCH_UP_ENTRIES,
+        max_in_snapshot_log_to_keep: options.catch_up_entries,
         ..openraft::Config::default()
     }
     .validate()
