@@ -2,6 +2,7 @@
 //!
 //! `run` is the whole life of a server. A client's request goes `http` -> `api` -> `raft::Member`, and back.
 pub mod api;
+pub mod auth;
 pub mod bootstrap;
 pub mod cluster;
 pub mod config;

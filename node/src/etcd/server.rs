@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::api::metrics::Metrics;
+use super::auth::Passwords;
 use super::cluster::{self, Attributes};
 use super::config::Config;
 use crate::kv::Time;
@@ -17,6 +18,9 @@ pub struct Server {
     pub cluster_id: u64,
     pub cluster_hex: String,
     pub metrics: Metrics,
+    pub passwords: Passwords,
+    /// Held by the one request that may change the membership.
+    pub membership_changes: tokio::sync::Mutex<()>,
     /// By the cluster's clock.
     pub started: Time,
     leadership: Mutex<Leadership>,
@@ -39,6 +43,8 @@ impl Server {
             cluster_id,
             cluster_hex: format!("{cluster_id:x}"),
             metrics: Metrics::default(),
+            passwords: Passwords::default(),
+            membership_changes: tokio::sync::Mutex::default(),
             started,
             leadership: Mutex::new(Leadership {
                 leader: None,

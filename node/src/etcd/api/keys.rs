@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::allow;
 use super::watch::{self, Watch};
+use crate::etcd::auth::access;
 use crate::etcd::http::conn::Next;
 use crate::etcd::http::form::Form;
 use crate::etcd::http::reply::JSON;
@@ -42,6 +43,13 @@ pub async fn handle(server: &Arc<Server>, request: &Request<'_>, mut reply: Repl
         Ok(fields) => fields,
         Err(error) => return refuse(server, reply, &error),
     };
+    if !access::may_touch(server, request, key, fields.recursive).await {
+        return refuse(
+            server,
+            reply,
+            &Error::new(Code::Unauthorized, "Insufficient credentials", 0),
+        );
+    }
     let mut full = Vec::with_capacity(PREFIX.len() + key.len());
     full.extend_from_slice(PREFIX.as_bytes());
     full.extend_from_slice(key);

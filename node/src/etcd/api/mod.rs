@@ -1,6 +1,9 @@
 //! The client's API: which path is whose.
+pub mod auth;
+pub mod json;
 pub mod keys;
 pub mod machines;
+pub mod members;
 pub mod metrics;
 pub mod stats;
 pub mod system;
@@ -9,6 +12,7 @@ pub mod watch;
 use std::sync::Arc;
 
 use super::http::conn::{Handler, Next};
+use super::http::reply::JSON;
 use super::http::{Reply, Request, path};
 use super::server::Server;
 
@@ -46,6 +50,14 @@ async fn route(server: &Arc<Server>, request: &Request<'_>, mut reply: Reply<'_>
     if let Some(key) = below(path, b"/v2/keys") {
         return keys::handle(server, request, reply, key).await;
     }
+    if let Some(rest) = below(path, b"/v2/members") {
+        members::handle(server, request, &mut reply, rest).await;
+        return Next::Answered;
+    }
+    if let Some(rest) = below(path, b"/v2/auth") {
+        auth::handle(server, request, &mut reply, rest).await;
+        return Next::Answered;
+    }
     match path {
         b"/v2/machines" => machines::handle(server, request, &mut reply),
         b"/v2/stats/self" => stats::own(server, request, &mut reply),
@@ -73,6 +85,24 @@ pub fn allow(request: &Request<'_>, reply: &mut Reply<'_>, methods: &str) -> boo
         reply.method_not_allowed(methods);
     }
     allowed
+}
+
+/// Answers with etcd's `{"message":...}`. `cluster`: the cluster's id, where etcd tells it.
+pub fn refuse(reply: &mut Reply<'_>, status: u16, cluster: Option<&str>, message: &str) {
+    #[derive(serde::Serialize)]
+    struct Body<'a> {
+        message: &'a str,
+    }
+    reply.start(status).header("Content-Type", JSON);
+    if let Some(cluster) = cluster {
+        reply.header("X-Etcd-Cluster-Id", cluster);
+    }
+    reply.body(&json::marshal(&Body { message }));
+}
+
+/// The answer to a request that only root may make, and that is not root's.
+pub fn no_auth(reply: &mut Reply<'_>) {
+    refuse(reply, 401, None, "Insufficient credentials");
 }
 
 fn redirect(request: &Request<'_>, reply: &mut Reply<'_>, clean: &[u8], query: &str) {
