@@ -8,6 +8,7 @@ pub mod http;
 pub mod ports;
 pub mod process;
 pub mod tools;
+pub mod writers;
 
 use std::time::{Duration, Instant};
 

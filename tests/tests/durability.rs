@@ -1,11 +1,9 @@
 //! Nothing that was acknowledged is lost: members are killed under load, one or all at once.
-mod writers;
-
 use corelab_tests::cluster::{Cluster, Setup};
+use corelab_tests::writers::Writers;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rustix::process::Signal;
-use writers::Writers;
 
 /// Writes acknowledged between two kills.
 const PROGRESS: usize = 40;
@@ -27,7 +25,7 @@ fn kill_under_load(size: usize, mut victims: impl FnMut(&mut SmallRng, &Cluster)
         .flag("election-timeout", 500);
     // A small count, so that kills also meet snapshots and purges.
     let mut cluster = setup.flag("snapshot-count", 200).start();
-    let mut writers = Writers::start(cluster.members.iter().map(|member| member.client), 4);
+    let mut writers = Writers::start(cluster.members.iter().map(|member| member.client), 4, 100);
     for _ in 0..rounds() {
         writers.wait_for(PROGRESS);
         std::thread::sleep(std::time::Duration::from_micros(rng.random_range(0..50_000)));

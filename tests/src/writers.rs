@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use corelab_tests::cluster::Member;
-use corelab_tests::eventually;
-use corelab_tests::http::Conn;
 use serde_json::Value;
+
+use crate::cluster::Member;
+use crate::eventually;
+use crate::http::Conn;
 
 /// What a key may hold.
 #[derive(Debug, Default)]
@@ -22,52 +23,60 @@ struct Written {
 #[derive(Default)]
 pub struct Record {
     keys: BTreeMap<String, Written>,
-    pub padding: usize,
     /// Bodies of the errors that clients were given.
     pub errors: Vec<Value>,
 }
 
+#[derive(Default)]
+struct Progress {
+    stop: AtomicBool,
+    acknowledged: AtomicUsize,
+    refused: AtomicUsize,
+}
+
 pub struct Writers {
     threads: Vec<JoinHandle<Record>>,
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicUsize>,
+    progress: Arc<Progress>,
 }
 
 impl Writers {
-    pub fn start(members: impl Iterator<Item = SocketAddr>, threads: usize) -> Writers {
-        Writers::with_values_of(members, threads, 100)
-    }
-
-    /// Writers each with their own keys and values of about this many bytes.
-    pub fn with_values_of(members: impl Iterator<Item = SocketAddr>, threads: usize, padding: usize) -> Writers {
+    /// Starts writers each with keys of their own and values of about `value` bytes.
+    pub fn start(members: impl Iterator<Item = SocketAddr>, threads: usize, value: usize) -> Writers {
         let members: Vec<SocketAddr> = members.collect();
-        let (stop, acknowledged) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let progress = Arc::<Progress>::default();
         let threads = (0..threads).map(|writer| {
-            let (members, stop, acknowledged) = (members.clone(), stop.clone(), acknowledged.clone());
-            std::thread::spawn(move || write(writer, &members, padding, &stop, &acknowledged))
+            let (members, progress) = (members.clone(), progress.clone());
+            std::thread::spawn(move || write(writer, &members, value, &progress))
         });
         Writers {
             threads: threads.collect(),
-            stop,
-            acknowledged,
+            progress,
         }
     }
 
     /// Waits for so many more acknowledged writes.
     #[track_caller]
     pub fn wait_for(&self, count: usize) {
-        let wanted = self.acknowledged.load(Ordering::Relaxed) + count;
+        let acknowledged = || self.progress.acknowledged.load(Ordering::Relaxed);
+        let wanted = acknowledged() + count;
         eventually(&format!("{count} more writes are acknowledged"), || {
-            (self.acknowledged.load(Ordering::Relaxed) >= wanted).then_some(())
+            (acknowledged() >= wanted).then_some(())
+        });
+    }
+
+    /// Waits until a client is given an error.
+    #[track_caller]
+    pub fn wait_refused(&self) {
+        eventually("a client is given an error", || {
+            (self.progress.refused.load(Ordering::Relaxed) > 0).then_some(())
         });
     }
 
     pub fn stop(&mut self) -> Record {
-        self.stop.store(true, Ordering::Relaxed);
+        self.progress.stop.store(true, Ordering::Relaxed);
         let mut all = Record::default();
         for thread in self.threads.drain(..) {
             let record = thread.join().expect("a writer");
-            all.padding = record.padding;
             all.keys.extend(record.keys);
             all.errors.extend(record.errors);
         }
@@ -77,25 +86,16 @@ impl Writers {
 
 impl Drop for Writers {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.progress.stop.store(true, Ordering::Relaxed);
     }
 }
 
-fn write(
-    writer: usize,
-    members: &[SocketAddr],
-    padding: usize,
-    stop: &AtomicBool,
-    acknowledged: &AtomicUsize,
-) -> Record {
-    let mut record = Record {
-        padding,
-        ..Record::default()
-    };
+fn write(writer: usize, members: &[SocketAddr], padding: usize, progress: &Progress) -> Record {
+    let mut record = Record::default();
     let mut conn: Option<Conn> = None;
     let mut member = writer;
     for number in 1u64.. {
-        if stop.load(Ordering::Relaxed) {
+        if progress.stop.load(Ordering::Relaxed) {
             break;
         }
         // By turns a key of its own, and one of a few that are written again and again.
@@ -106,7 +106,7 @@ fn write(
         };
         let written = record.keys.entry(key.clone()).or_default();
         written.unknown.insert(number);
-        let form = format!("value={number:.<padding$}");
+        let form = format!("value={number}{}", ".".repeat(padding));
         let answer = conn
             .take()
             .map_or_else(|| Conn::open(members[member % members.len()]), Ok)
@@ -119,10 +119,11 @@ fn write(
             Ok(answer) if matches!(answer.status, 200 | 201) => {
                 written.unknown.remove(&number);
                 written.acknowledged = Some(number);
-                acknowledged.fetch_add(1, Ordering::Relaxed);
+                progress.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
             Ok(answer) => {
                 record.errors.push(answer.json());
+                progress.refused.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
             Err(_) => {
@@ -135,13 +136,6 @@ fn write(
 }
 
 impl Record {
-    pub fn acknowledged(&self) -> usize {
-        self.keys
-            .values()
-            .filter(|written| written.acknowledged.is_some())
-            .count()
-    }
-
     /// Does a member, as a quorum sees it, hold all that was acknowledged?
     #[track_caller]
     pub fn check(&self, member: &Member) {
