@@ -1,0 +1,35 @@
+# `make test` needs root, a Rust toolchain and a Debian machine; it installs the rest.
+
+# What the tests run besides our own programs.
+PACKAGES = etcd-client etcd-server git python3 python3-venv curl iproute2 procps util-linux
+export DEBIAN_FRONTEND = noninteractive
+
+# One build of everything, tests and programs, so that dependencies are compiled once; the dev profile optimises
+# dependencies a little, which from a cold start is faster than a release build and its link-time optimisation.
+test: packages
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo build --workspace --all-targets --locked
+	./.ci/sum cargo test --workspace --locked --no-fail-fast
+
+# Debian's etcd-server would start itself and take our default ports: policy-rc.d tells the package not to.
+packages:
+	@missing=; for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$package"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	echo "installing:$$missing"; \
+	policy=/usr/sbin/policy-rc.d; \
+	if [ -e $$policy ]; then made=; else made=yes; printf '#!/bin/sh\nexit 101\n' > $$policy; chmod +x $$policy; fi; \
+	apt-get update -q && apt-get install -q -y --no-install-recommends $$missing; status=$$?; \
+	[ -z "$$made" ] || rm -f $$policy; \
+	exit $$status
+
+bench:
+	cargo build --release --locked -p labnode -p corelab-tests
+	$${CARGO_TARGET_DIR:-target}/release/bench
+
+up:
+	cargo run -q --release --locked -p lab -- up
+
+.PHONY: test packages bench up
