@@ -1,4 +1,6 @@
 //! Nothing that was acknowledged is lost: members are killed under load, one or all at once.
+#![allow(clippy::print_stdout)]
+
 use corelab_tests::cluster::{Cluster, Setup};
 use corelab_tests::writers::Writers;
 use rand::rngs::SmallRng;

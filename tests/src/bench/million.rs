@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::http::Template;
 use crate::load::{self, Job, Keys};
 use crate::report::{Report, ValueRow};
-use crate::server::{Cluster, Side, first_write};
+use crate::server::{Cluster, Side};
 
 /// 1000 directories of 1000 keys.
 const PATH: &str = "m/###/###";
@@ -173,8 +173,7 @@ fn run(side: &Side, size: &Size, scratch: &Path) -> Result<Measured> {
     );
     let killed = Instant::now();
     cluster.restart()?;
-    first_write(cluster.clients[0], RESTART_LIMIT)
-        .with_context(|| format!("restart {}:\n{}", side.name, cluster.log_tail()))?;
+    cluster.first_write(0, RESTART_LIMIT)?;
     found.restart_s = killed.elapsed().as_secs_f64();
     Ok(found)
 }

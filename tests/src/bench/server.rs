@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::http::{self, Template};
@@ -64,10 +64,9 @@ struct Member {
 impl Cluster {
     /// Starts `size` members and waits until each takes writes.
     pub fn start(side: &Side, size: usize, snapshot_count: u64, scratch: &Path) -> Result<Self> {
-        let cluster = Self::spawn(side, size, snapshot_count, scratch)?;
-        for client in &cluster.clients {
-            first_write(*client, Duration::from_secs(60))
-                .with_context(|| format!("start {}: see the end of its log:\n{}", side.name, cluster.log_tail()))?;
+        let mut cluster = Self::spawn(side, size, snapshot_count, scratch)?;
+        for member in 0..size {
+            cluster.first_write(member, Duration::from_secs(60))?;
         }
         Ok(cluster)
     }
@@ -136,14 +135,31 @@ impl Cluster {
         }
     }
 
-    pub fn log_tail(&self) -> String {
-        let log = self
-            .members
-            .first()
-            .and_then(|member| fs::read_to_string(&member.log).ok())
-            .unwrap_or_default();
-        let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(10)..].join("\n")
+    /// Tries once a millisecond until the member answers a write; the status of that answer.
+    pub fn first_write(&mut self, member: usize, limit: Duration) -> Result<u16> {
+        let began = Instant::now();
+        let mut put = Template::put("bench/first");
+        loop {
+            let tried = http::connect(self.clients[member])
+                .and_then(|mut socket| http::call(&mut socket, put.fill(0), Duration::from_secs(30)));
+            if let Ok(status @ (200 | 201)) = tried {
+                return Ok(status);
+            }
+            let Member { arguments, log, child } = &mut self.members[member];
+            let end = child.try_wait()?;
+            if end.is_some() || began.elapsed() > limit {
+                let state = end.map_or("runs".into(), |status| status.to_string());
+                let log = fs::read_to_string(log)?;
+                let lines: Vec<_> = log.lines().collect();
+                let tail = lines[lines.len().saturating_sub(10)..].join("\n");
+                bail!(
+                    "{} takes no write after {:?}, it {state}; end of its log:\n{tail}",
+                    arguments[0],
+                    began.elapsed()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Names of the snapshot files of all members.
@@ -219,24 +235,6 @@ fn free_ports(count: usize) -> Result<Vec<u16>> {
         }
     }
     bail!("no {count} free ports in 20000..32768")
-}
-
-/// Tries once a millisecond until a write is answered; the status of that answer.
-pub fn first_write(client: SocketAddr, limit: Duration) -> Result<u16> {
-    let deadline = Instant::now() + limit;
-    let mut put = Template::put("bench/first");
-    loop {
-        let tried =
-            http::connect(client).and_then(|mut socket| http::call(&mut socket, put.fill(0), Duration::from_secs(30)));
-        if let Ok(status @ (200 | 201)) = tried {
-            return Ok(status);
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "no write taken by {client} within {limit:?}, last answer: {tried:?}"
-        );
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// User and system time of the processes so far. The kernel gives it in ticks of 10 ms.

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::report::{Report, START, ValueRow, median};
-use crate::server::{Cluster, Side, first_write};
+use crate::server::{Cluster, Side};
 
 const STARTS: usize = 5;
 
@@ -15,9 +15,8 @@ pub fn measure(sides: &[Side; 2], snapshot_count: u64, scratch: &Path, report: &
     for _ in 0..STARTS {
         for (side, taken) in sides.iter().zip(&mut taken) {
             let began = Instant::now();
-            let cluster = Cluster::spawn(side, 1, snapshot_count, scratch)?;
-            let status = first_write(cluster.clients[0], Duration::from_secs(60))
-                .with_context(|| format!("start {}:\n{}", side.name, cluster.log_tail()))?;
+            let mut cluster = Cluster::spawn(side, 1, snapshot_count, scratch)?;
+            let status = cluster.first_write(0, Duration::from_secs(60))?;
             taken.push(began.elapsed().as_secs_f64());
             ensure!(status == 201, "{} answered the first write with {status}", side.name);
         }
