@@ -26,6 +26,7 @@ impl Url {
             return Err(bad("net/url: invalid control character in URL"));
         }
         let (scheme_text, rest) = split_scheme(input).map_err(bad)?;
+        check_characters(rest).map_err(|what| bad(&what))?;
         let scheme = match scheme_text.to_ascii_lowercase().as_str() {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
@@ -117,6 +118,28 @@ fn split_scheme(input: &str) -> Result<(&str, &str), &'static str> {
         Some(first) if first.contains(':') => Err("first path segment in URL cannot contain colon"),
         _ => Ok(("", input)),
     }
+}
+
+/// What Go's parser minds in an address whatever its scheme: characters that no host has, and broken escapes.
+fn check_characters(rest: &str) -> Result<(), String> {
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = match rest.strip_prefix("//") {
+        Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
+        None => ("", rest),
+    };
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if let Some(wrong) = host.chars().find(|c| r" \^`{|}".contains(*c)) {
+        return Err(format!("invalid character {:?} in host name", wrong.to_string()));
+    }
+    for text in [host, path] {
+        for (at, _) in text.match_indices('%') {
+            let escape = &text.as_bytes()[at..text.len().min(at + 3)];
+            if escape.len() < 3 || !escape[1..].iter().all(u8::is_ascii_hexdigit) {
+                return Err(format!("invalid URL escape {:?}", String::from_utf8_lossy(escape)));
+            }
+        }
+    }
+    Ok(())
 }
 
 enum HostPort<'a> {
@@ -219,6 +242,12 @@ mod tests {
                 "http://a:70000",
                 r#"parse "http://a:70000": invalid port "70000", want 0 to 65535"#,
             ),
+            (
+                "http://a b:1",
+                r#"parse "http://a b:1": invalid character " " in host name"#,
+            ),
+            ("http://a%zz:1", r#"parse "http://a%zz:1": invalid URL escape "%zz""#),
+            ("%zz", r#"parse "%zz": invalid URL escape "%zz""#),
             ("http://[::1", r#"parse "http://[::1": missing ']' in host"#),
             (
                 "http://127.0.0.1:1/a",

@@ -6,6 +6,7 @@ use super::{allow, no_auth, refuse};
 use crate::etcd::auth::records::{Role, User};
 use crate::etcd::auth::{Refusal, access, store};
 use crate::etcd::cluster;
+use crate::etcd::http::form::Form;
 use crate::etcd::http::reply::JSON;
 use crate::etcd::http::{Reply, Request, path};
 use crate::etcd::server::Server;
@@ -84,7 +85,8 @@ async fn list(server: &Server, request: &Request<'_>, reply: &mut Reply<'_>, ans
     if !access::is_root(server, request).await {
         return no_auth(reply);
     }
-    send(server, reply, answer(server));
+    let answer = readable(request).and_then(|()| answer(server));
+    send(server, reply, answer);
 }
 
 async fn one<F>(server: &Server, request: &Request<'_>, reply: &mut Reply<'_>, name: &[u8], act: F)
@@ -146,6 +148,7 @@ async fn on_user(server: &Server, request: &Request<'_>, name: &str) -> Answer {
         "DELETE" => store::delete_user(server, name).await.map(|()| (200, Vec::new())),
         _ => {
             let user = store::user(server, name)?;
+            readable(request)?;
             let roles = user.roles().iter().map(|role| store::role(server, role));
             let roles = roles.collect::<Result<_, _>>()?;
             Ok((200, encode(&Shown { user: user.user, roles })))
@@ -191,6 +194,14 @@ async fn put_role(server: &Server, request: &Request<'_>, name: &str) -> Answer 
         return Err((400, "Role JSON contains both permissions and grant/revoke".into()));
     }
     Ok((200, encode(&store::update_role(server, &role).await?)))
+}
+
+/// etcd parses the query of a listing, uses nothing of it, and trips over what is wrong there.
+fn readable(request: &Request<'_>) -> Result<(), Refusal> {
+    match Form::of(request) {
+        Ok(_) => Ok(()),
+        Err(_) => Err((500, "Internal Server Error".into())),
+    }
 }
 
 fn bad_json() -> Refusal {

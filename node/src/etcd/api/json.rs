@@ -110,9 +110,14 @@ impl Parser<'_> {
     /// Go's error at this place.
     fn unexpected(&self, context: &str) -> String {
         match self.peek() {
-            Some(byte) => format!("invalid character {} {context}", quote(byte)),
+            Some(_) => self.unexpected_inside(context),
             None => "unexpected end of JSON input".to_string(),
         }
+    }
+
+    /// Go's error inside a word, a number or an escape. It tries a blank at the end of the input; here none fits.
+    fn unexpected_inside(&self, context: &str) -> String {
+        format!("invalid character {} {context}", quote(self.peek().unwrap_or(b' ')))
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, String> {
@@ -188,7 +193,7 @@ impl Parser<'_> {
         for expected in word.bytes() {
             if self.peek() != Some(expected) {
                 let context = format!("in literal {word} (expecting {})", quote(expected));
-                return Err(self.unexpected(&context));
+                return Err(self.unexpected_inside(&context));
             }
             self.at += 1;
         }
@@ -220,7 +225,7 @@ impl Parser<'_> {
 
     fn digits(&mut self, context: &str) -> Result<(), String> {
         if !self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            return Err(self.unexpected(context));
+            return Err(self.unexpected_inside(context));
         }
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
@@ -259,7 +264,7 @@ impl Parser<'_> {
             Some(b'r') => b'\r',
             Some(b't') => b'\t',
             Some(b'u') => return self.unicode(out),
-            _ => return Err(self.unexpected("in string escape code")),
+            _ => return Err(self.unexpected_inside("in string escape code")),
         };
         out.push(plain);
         self.at += 1;
@@ -290,7 +295,7 @@ impl Parser<'_> {
         let mut code = 0;
         for _ in 0..4 {
             let digit = self.peek().and_then(|byte| (byte as char).to_digit(16));
-            let digit = digit.ok_or_else(|| self.unexpected("in \\u hexadecimal character escape"))?;
+            let digit = digit.ok_or_else(|| self.unexpected_inside("in \\u hexadecimal character escape"))?;
             code = code << 4 | digit;
             self.at += 1;
         }
@@ -348,12 +353,15 @@ mod tests {
 
     #[test]
     fn syntax_errors_are_gos() {
-        let cases: [(&[u8], &str); 24] = [
+        let cases: [(&[u8], &str); 27] = [
             (b"", "unexpected end of JSON input"),
             (b"  ", "unexpected end of JSON input"),
             (b"{", "unexpected end of JSON input"),
             (b"{\"a\":", "unexpected end of JSON input"),
-            (b"tru", "unexpected end of JSON input"),
+            (b"tru", "invalid character ' ' in literal true (expecting 'e')"),
+            (b"-", "invalid character ' ' in numeric literal"),
+            (b"\"\\u12", "invalid character ' ' in \\u hexadecimal character escape"),
+            (b"\"a", "unexpected end of JSON input"),
             (b"nojson", "invalid character 'o' in literal null (expecting 'u')"),
             (b"trxe", "invalid character 'x' in literal true (expecting 'u')"),
             (b"x", "invalid character 'x' looking for beginning of value"),
