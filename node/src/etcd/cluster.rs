@@ -57,7 +57,7 @@ pub fn members(store: &Store) -> Vec<MemberInfo> {
             ..MemberInfo::default()
         };
         for (name, attributes) in member.children() {
-            match &name[..] {
+            match name {
                 b"raftAttributes" => {
                     let parsed: RaftAttributes =
                         serde_json::from_slice(attributes.value().unwrap_or_default()).unwrap_or_default();

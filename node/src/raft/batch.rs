@@ -49,7 +49,8 @@ impl Builder {
         self.count += 1;
     }
 
-    pub fn len(&self) -> usize {
+    /// Bytes so far.
+    pub fn size(&self) -> usize {
         self.bytes.len()
     }
 

@@ -29,7 +29,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 pub trait File: Send + Sync {
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
@@ -110,7 +110,7 @@ impl Disk for OsDisk {
 struct OsFile(fs::File);
 
 impl File for OsFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 

@@ -255,10 +255,10 @@ fn apply_membership(store: &mut Store, membership: &Membership, now: Time) {
     let mut known: BTreeMap<u64, Bytes> = BTreeMap::new();
     if let Ok(members) = store.get(b"/0/members", now) {
         for (name, member) in members.children() {
-            let id = std::str::from_utf8(&name)
+            let id = std::str::from_utf8(name)
                 .ok()
                 .and_then(|name| u64::from_str_radix(name, 16).ok());
-            let attributes = member.children().find(|(name, _)| name.as_ref() == b"raftAttributes");
+            let attributes = member.children().find(|(name, _)| *name == b"raftAttributes");
             if let (Some(id), Some((_, attributes))) = (id, attributes) {
                 known.insert(id, Bytes::copy_from_slice(attributes.value().unwrap_or_default()));
             }
@@ -420,7 +420,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             let (outcome, contents) = wait.await.map_err(io::Error::other)?;
             match outcome {
                 Ok(file) => {
-                    let bytes = self.disk.open(&file.path)?.len()?;
+                    let bytes = self.disk.open(&file.path)?.size()?;
                     self.state.end_snapshot(bytes);
                     let mut times = self.state.snapshot_times.lock().unwrap();
                     *times = (times.0 + 1, times.1 + start.elapsed().as_secs_f64());

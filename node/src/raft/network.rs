@@ -147,7 +147,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
                 .disk
                 .open(&snapshot.snapshot.path)
                 .map_err(|error| StreamingError::from(unreachable(&error)))?;
-            let len = file.len().map_err(|error| StreamingError::from(unreachable(&error)))?;
+            let len = file.size().map_err(|error| StreamingError::from(unreachable(&error)))?;
             let mut offset = 0;
             loop {
                 let mut data = vec![0; PART_BYTES.min((len - offset) as usize)];

@@ -27,6 +27,8 @@ const MAX_FRAME: u32 = 1 << 30;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const FRAME_HEADER: usize = 12;
 
+/// Told when a member refuses us for good, and why.
+type OnRefusal = Box<dyn Fn(u64, &Refusal) + Send + Sync>;
 type Call = (Bytes, oneshot::Sender<io::Result<Bytes>>);
 
 /// One connection to every member and class of requests, made when it is first needed and again when it broke.
@@ -34,8 +36,7 @@ pub struct TcpTransport {
     member_id: u64,
     cluster_id: u64,
     connections: Mutex<HashMap<(u64, Class), Connection>>,
-    /// Told when a member refuses us for good, and why.
-    refused: Box<dyn Fn(u64, &Refusal) + Send + Sync>,
+    refused: OnRefusal,
 }
 
 #[derive(Clone)]

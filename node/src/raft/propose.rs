@@ -53,7 +53,7 @@ pub(super) async fn run(member: Arc<Member>, mut proposals: mpsc::Receiver<Propo
                 builder.push(&proposal.command);
                 waiters.push(proposal.outcome);
             }
-            let room = builder.len() < BATCH_BYTES && waiters.len() < BATCH_COMMANDS;
+            let room = builder.size() < BATCH_BYTES && waiters.len() < BATCH_COMMANDS;
             next = if room { proposals.try_recv().ok() } else { None };
         }
         if waiters.is_empty() {

@@ -127,7 +127,7 @@ fn check_now(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 /// Reads the header alone; the checksum covers the whole file and is not checked.
 pub fn read_header(disk: &dyn Disk, path: &Path) -> io::Result<(Header, In)> {
     let file = disk.open(path)?;
-    let len = file.len()?;
+    let len = file.size()?;
     if len < 17 {
         return Err(bad(path, "too short for a snapshot"));
     }

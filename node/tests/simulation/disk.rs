@@ -214,7 +214,7 @@ impl Handle {
 }
 
 impl File for Handle {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         self.alive(false)?;
         Ok(self.inode.lock().unwrap().current.len() as u64)
     }

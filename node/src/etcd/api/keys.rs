@@ -218,14 +218,14 @@ fn parse(request: &Request<'_>) -> Result<Fields, Error> {
     let form = Form::of(request).map_err(|what| field_error(Code::InvalidForm, &what))?;
     let uint = |name: &str| {
         form.uint(name)
-            .map_err(|()| field_error(Code::IndexNaN, &format!("invalid value for \"{name}\"")))
+            .map_err(|_| field_error(Code::IndexNaN, &format!("invalid value for \"{name}\"")))
     };
     let prev_index = uint("prevIndex")?.unwrap_or(0);
     let wait_index = uint("waitIndex")?.unwrap_or(0);
     let boolean = |name: &str| {
         let value = form
             .boolean(name)
-            .map_err(|()| field_error(Code::InvalidField, &format!("invalid value for \"{name}\"")))?;
+            .map_err(|_| field_error(Code::InvalidField, &format!("invalid value for \"{name}\"")))?;
         Ok::<_, Error>(value.unwrap_or(false))
     };
     let recursive = boolean("recursive")?;
@@ -248,14 +248,14 @@ fn parse(request: &Request<'_>) -> Result<Fields, Error> {
         None | Some(b"") => None,
         Some(_) => form
             .uint("ttl")
-            .map_err(|()| field_error(Code::TTLNaN, "invalid value for \"ttl\""))?,
+            .map_err(|_| field_error(Code::TTLNaN, "invalid value for \"ttl\""))?,
     };
     let prev_exist = form
         .boolean("prevExist")
-        .map_err(|()| field_error(Code::InvalidField, "invalid value for prevExist"))?;
+        .map_err(|_| field_error(Code::InvalidField, "invalid value for prevExist"))?;
     let refresh = form
         .boolean("refresh")
-        .map_err(|()| field_error(Code::InvalidField, "invalid value for refresh"))?
+        .map_err(|_| field_error(Code::InvalidField, "invalid value for refresh"))?
         .unwrap_or(false);
     let value = form.get("value").unwrap_or_default();
     if refresh && !value.is_empty() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::form::MAX_FORM;
 use super::{Body, Reply, Request};
@@ -12,7 +12,7 @@ use super::{Body, Reply, Request};
 /// A request's head is cut off beyond this, and when it takes longer than `SLOW`.
 const MAX_HEAD: usize = 128 << 10;
 const MAX_HEADERS: usize = 100;
-/// A client that has begun a request has this long for each further piece of it.
+/// A client that has begun a request has this long for its head, and for each further piece of its body.
 const SLOW: Duration = Duration::from_secs(10);
 /// What a client may send behind a request that is answered early before the connection is closed.
 const MAX_SKIP: u64 = 64 << 20;
@@ -145,7 +145,7 @@ enum ReadBody {
 impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     /// None: the client left, or was told off.
     async fn read_head(&mut self) -> io::Result<Option<Head>> {
-        let mut begun = false;
+        let mut deadline = None;
         loop {
             if self.filled > 0 {
                 // Go skips empty lines between requests, as clients of old send them.
@@ -171,10 +171,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                     Err(httparse::Error::Version) => return self.refuse(505, "HTTP version not supported").await,
                     Err(_) => return self.refuse(400, "400 Bad Request").await,
                 }
-                begun = self.filled > 0;
             }
-            let read = if begun {
-                match timeout(SLOW, self.fill()).await {
+            let read = if self.filled > 0 {
+                // From its first byte on: one that comes drop by drop must not hold a connection for ever.
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + SLOW);
+                match timeout_at(deadline, self.fill()).await {
                     Ok(read) => read?,
                     Err(_) => return self.refuse(408, "408 Request Timeout").await,
                 }
@@ -234,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
                 _ => return self.refuse(400, "400 Bad Request").await,
             };
-            if bytes.len() as u64 + size > MAX_FORM as u64 {
+            if size > MAX_FORM as u64 || bytes.len() as u64 + size > MAX_FORM as u64 {
                 return Ok(Some(ReadBody::TooLarge));
             }
             let end = at + size as usize + 2;

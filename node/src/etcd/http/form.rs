@@ -5,6 +5,10 @@ use super::{Body, Request};
 /// What Go's server reads of a form at most.
 pub const MAX_FORM: usize = 10 << 20;
 
+/// A field that is there and is not what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
 /// The fields in order of weight: the body's before the query's.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Form(Vec<(Vec<u8>, Vec<u8>)>);
@@ -62,25 +66,25 @@ impl Form {
     }
 
     /// A number, if the field is there; an error if it is no number.
-    pub fn uint(&self, name: &str) -> Result<Option<u64>, ()> {
+    pub fn uint(&self, name: &str) -> Result<Option<u64>, Malformed> {
         let Some(value) = self.get(name) else { return Ok(None) };
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-            return Err(());
+            return Err(Malformed);
         }
         std::str::from_utf8(value)
             .ok()
             .and_then(|text| text.parse().ok())
             .map(Some)
-            .ok_or(())
+            .ok_or(Malformed)
     }
 
     /// A boolean in one of the spellings that Go takes, if the field is there.
-    pub fn boolean(&self, name: &str) -> Result<Option<bool>, ()> {
+    pub fn boolean(&self, name: &str) -> Result<Option<bool>, Malformed> {
         match self.get(name) {
             None => Ok(None),
             Some(b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True") => Ok(Some(true)),
             Some(b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False") => Ok(Some(false)),
-            Some(_) => Err(()),
+            Some(_) => Err(Malformed),
         }
     }
 }
@@ -179,12 +183,12 @@ mod tests {
     fn numbers_and_booleans_are_read_as_go_reads_them() {
         let form = parse("n=12&m=-1&e=&big=18446744073709551616&t=T&y=yes").unwrap();
         assert_eq!(form.uint("n"), Ok(Some(12)));
-        assert_eq!(form.uint("m"), Err(()));
-        assert_eq!(form.uint("e"), Err(()));
-        assert_eq!(form.uint("big"), Err(()));
+        assert_eq!(form.uint("m"), Err(Malformed));
+        assert_eq!(form.uint("e"), Err(Malformed));
+        assert_eq!(form.uint("big"), Err(Malformed));
         assert_eq!(form.uint("none"), Ok(None));
         assert_eq!(form.boolean("t"), Ok(Some(true)));
-        assert_eq!(form.boolean("y"), Err(()));
+        assert_eq!(form.boolean("y"), Err(Malformed));
     }
 
     #[test]

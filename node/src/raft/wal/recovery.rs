@@ -82,7 +82,7 @@ fn drop_unfinished_segment(
     };
     let path = dir.join(name);
     let file = disk.open(&path)?;
-    let mut start = vec![0; (SECTOR as u64).min(file.len()?) as usize];
+    let mut start = vec![0; (SECTOR as u64).min(file.size()?) as usize];
     file.read_at(&mut start, 0)?;
     if start.iter().all(|byte| *byte == 0) {
         drop(file);
@@ -102,7 +102,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(self, recovered: &mut Option<Recovered>) -> Result<(), OpenError> {
-        let size = self.file.len()?;
+        let size = self.file.size()?;
         let (mut offset, mut frames) = (0u64, 0u32);
         loop {
             let payload = match self.frame(offset, size, frames)? {

@@ -258,7 +258,7 @@ pub(super) fn create_segment(
     disk.sync_dir(dir)?;
     Ok(Segment {
         number,
-        file: file,
+        file,
         offset,
         frames: 1,
     })
