@@ -161,8 +161,8 @@ impl Member {
         );
         let (write, requests) = mpsc::unbounded_channel();
         let disk_status = opened.wal.status.clone();
-        let log = Log::new(opened.wal.index, write);
-        disk.run_writer(opened.wal.writer, requests);
+        disk.run_writer(opened.wal.writer.clone(), requests);
+        let log = Log::new(opened.wal, write, disk.serves_inline());
         let network = Network {
             transport: transport.clone(),
             state: state.clone(),

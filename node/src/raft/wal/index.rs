@@ -42,7 +42,8 @@ pub struct Index {
     pub segments: BTreeMap<u64, SharedFile>,
 }
 
-fn weight(entry: &Entry) -> usize {
+/// About what an entry takes in memory and on disk.
+pub fn weight(entry: &Entry) -> usize {
     match &entry.payload {
         openraft::EntryPayload::Normal(batch) => batch.0.len(),
         _ => 64,
