@@ -480,6 +480,9 @@ fn raft_config(options: &Options) -> Result<openraft::Config, openraft::ConfigEr
         // others acknowledged; to go on in the same term would put other entries under their ids.
         enable_leader_restore: Some(false),
         max_payload_entries: MAX_APPEND_ENTRIES,
+        api_channel_size: Some(1024),
+        notification_channel_size: Some(1024),
+        api_batch_capacity: 256,
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: options.catch_up_entries,
         ..openraft::Config::default()

@@ -11,7 +11,7 @@ use crate::raft::disk::File;
 use crate::raft::types::{Entry, LogId, Vote, log_id, term_of};
 
 /// Entries kept in memory for replication and for applying; older ones are read from disk.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 8 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
