@@ -13,7 +13,9 @@ pub struct Malformed;
 
 /// The fields in order of weight: the body's before the query's.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Form<'a>(Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>);
+pub struct Form<'a>(Vec<Field<'a>>);
+
+type Field<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 impl<'a> Form<'a> {
     /// Reads a request's form. The error is what was wrong, in Go's words.
