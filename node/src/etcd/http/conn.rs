@@ -261,6 +261,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                     return Ok(None);
                 }
             }
+            if &self.buffer[end - 2..end] != b"\r\n" {
+                return self.refuse(400, "400 Bad Request").await;
+            }
             bytes.extend_from_slice(&self.buffer[at..end - 2]);
             at = end;
             if size == 0 {
