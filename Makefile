@@ -30,6 +30,8 @@ bench:
 	$${CARGO_TARGET_DIR:-target}/release/bench
 
 up:
-	cargo run -q --release --locked -p lab -- up
+	@command -v cc >/dev/null || { apt-get update -q && apt-get install -q -y gcc libc6-dev; }
+	cargo build -q --release --locked -p labnode -p lab
+	$${CARGO_TARGET_DIR:-target}/release/lab up
 
 .PHONY: test packages bench up
