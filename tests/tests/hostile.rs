@@ -199,3 +199,15 @@ fn many_idle_connections_keep_nobody_out() {
     drop(idle);
     assert_serves(to);
 }
+
+#[test]
+fn a_key_nested_beyond_reason_is_refused() {
+    let cluster = Setup::members(1).start();
+    let member = &cluster.members[0];
+    let nested = |depth: usize| member.put(&"/d".repeat(depth), "value=1").expect("an answer");
+    assert_eq!(nested(500).status, 201);
+    let refused = nested(30_000);
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(refused.text().contains("nested deeper than"), "{}", refused.text());
+    assert_serves(member.client);
+}

@@ -273,7 +273,9 @@ async fn converge(world: &World) -> Vec<u8> {
             ttl: None,
             refresh: false,
         };
-        while member.propose(command()).await.is_err() {}
+        while member.propose(command()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
     let newest = world
         .ids()

@@ -17,6 +17,9 @@ use crate::raft::{Outcome, ProposeError};
 /// The namespace of users' keys, cut off what they see.
 pub const PREFIX: &str = "/1";
 
+/// A listing repeats a key's path at every level, so its size grows with the square of the depth.
+const MAX_DEPTH: usize = 1000;
+
 /// A keys request, checked.
 struct Fields {
     value: Bytes,
@@ -54,6 +57,10 @@ pub async fn handle(server: &Arc<Server>, request: &Request<'_>, mut reply: Repl
     full.extend_from_slice(PREFIX.as_bytes());
     full.extend_from_slice(key);
     let path = path::join(&full);
+    if path.iter().filter(|byte| **byte == b'/').count() > MAX_DEPTH {
+        let cause = format!("key is nested deeper than {MAX_DEPTH} directories");
+        return refuse(server, reply, &field_error(Code::InvalidField, &cause));
+    }
     match request.method {
         "GET" if fields.wait && !fields.quorum => {
             watch::open(server, reply, &path, fields.recursive, fields.stream, fields.wait_index)
