@@ -40,11 +40,10 @@ pub fn run(args: &Down) -> Result<(), Failure> {
         state::destroy(&members)?;
         ui::phase(&format!("removed {}", state::DIR), begin.elapsed());
     } else {
-        let (again, destroy) = (ui::command("up"), ui::command("down --destroy"));
-        ui::lines(&format!(
-            "\nThe data is kept in {}.\n\nNext:\n  {again}   # go on with it\n  {destroy}   # remove it",
-            state::DIR
-        ));
+        let rows = [("go on with it", "up"), ("remove it", "down --destroy")];
+        let rows = rows.map(|(purpose, rest)| vec![format!("  {purpose}"), ui::command(rest)]);
+        let dir = state::DIR;
+        ui::lines(&format!("\nThe data is kept in {dir}.\n\nNext:\n{}", ui::table(&rows)));
     }
     Ok(())
 }

@@ -61,9 +61,12 @@ pub fn run(args: &Up) -> Result<(), Failure> {
     let asked = Instant::now();
     wait(topology, &mut started)?;
     let count = topology.num_instances;
-    let text = format!("healthy: {count} of {count}{}", leader(topology));
-    ui::phase(&text, asked.elapsed());
-    ui::lines(&next(topology));
+    let leader = leader(topology);
+    let leads = leader
+        .as_ref()
+        .map_or_else(String::new, |member| format!(", {} leads", member.name));
+    ui::phase(&format!("healthy: {count} of {count}{leads}"), asked.elapsed());
+    ui::lines(&next(topology, leader.as_ref()));
     Ok(())
 }
 
@@ -190,12 +193,9 @@ fn wait(topology: Topology, started: &mut [Started]) -> Result<(), Failure> {
     }
 }
 
-fn leader(topology: Topology) -> String {
-    let members = topology.members();
-    let leader = members
-        .iter()
-        .find(|member| client::role(member.client_port) == Some("leader"));
-    leader.map_or_else(String::new, |member| format!(", {} leads", member.name))
+fn leader(topology: Topology) -> Option<Member> {
+    let mut members = topology.members().into_iter();
+    members.find(|member| client::role(member.client_port) == Some("leader"))
 }
 
 fn names(members: &[Member]) -> String {
@@ -204,28 +204,29 @@ fn names(members: &[Member]) -> String {
 }
 
 /// What to type next.
-fn next(topology: Topology) -> String {
+fn next(topology: Topology, leader: Option<&Member>) -> String {
     let members = topology.members();
-    let last = members.last().expect("a lab has a member");
-    let key = format!("{}/v2/keys/message", members[0].client_url());
-    let pid = state::running(last).map_or_else(|| "PID".to_string(), |identity| identity.pid.to_string());
+    let (first, last) = (&members[0], &members[members.len() - 1]);
+    let victim = leader.unwrap_or(last);
+    let pid = state::running(victim).map_or_else(|| "PID".to_string(), |identity| identity.pid.to_string());
+    let etcdctl = format!("ETCDCTL_API=2 etcdctl --endpoints {}", topology.endpoints());
     let rows = [
-        (format!("curl -L {key} -XPUT -d value=hello"), "write a key"),
         (
-            format!("curl -L {}/v2/keys/message", last.client_url()),
-            "read it from another member",
+            "write a key",
+            format!("curl {}/v2/keys/message -XPUT -d value=hello", first.client_url()),
         ),
         (
-            format!("ETCDCTL_API=2 etcdctl --endpoints {} member list", topology.endpoints()),
-            "from Debian's etcd-client",
+            "read it",
+            format!("curl {}/v2/keys/message?quorum=true", last.client_url()),
         ),
-        (format!("kill -9 {pid}"), "kill a member"),
-        (ui::command("status"), "see who runs and who leads"),
-        (ui::command("up"), "start what was killed"),
-        (ui::command("down"), "stop; the data stays"),
+        ("list the members", format!("{etcdctl} member list")),
+        ("kill one", format!("kill -9 {pid}   # {}", victim.name)),
+        ("see what is left", ui::command("status")),
+        ("start it again", ui::command("up")),
+        ("stop, keep the data", ui::command("down")),
     ];
-    let lines = rows.map(|(command, comment)| format!("  {command}   # {comment}"));
-    format!("\nNext:\n{}", lines.join("\n"))
+    let rows = rows.map(|(purpose, command)| vec![format!("  {purpose}"), command]);
+    format!("\nNext:\n{}", ui::table(&rows))
 }
 
 #[cfg(test)]
