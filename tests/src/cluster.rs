@@ -40,12 +40,15 @@ impl Setup {
         self
     }
 
-    /// Starts the members and waits until each of them answers with a quorum behind it.
+    /// Starts the members and waits until each of them has published its name and answers with a quorum behind it.
     #[track_caller]
     pub fn start(self) -> Cluster {
         let mut cluster = self.prepare();
         for member in &mut cluster.members {
             member.start();
+        }
+        for member in &mut cluster.members {
+            member.process().wait_log("published {");
         }
         cluster.wait_ready();
         cluster

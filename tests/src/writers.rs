@@ -31,7 +31,6 @@ pub struct Record {
 struct Progress {
     stop: AtomicBool,
     acknowledged: AtomicUsize,
-    refused: AtomicUsize,
 }
 
 pub struct Writers {
@@ -61,14 +60,6 @@ impl Writers {
         let wanted = acknowledged() + count;
         eventually(&format!("{count} more writes are acknowledged"), || {
             (acknowledged() >= wanted).then_some(())
-        });
-    }
-
-    /// Waits until a client is given an error.
-    #[track_caller]
-    pub fn wait_refused(&self) {
-        eventually("a client is given an error", || {
-            (self.progress.refused.load(Ordering::Relaxed) > 0).then_some(())
         });
     }
 
@@ -123,7 +114,6 @@ fn write(writer: usize, members: &[SocketAddr], padding: usize, progress: &Progr
             }
             Ok(answer) => {
                 record.errors.push(answer.json());
-                progress.refused.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
             Err(_) => {

@@ -12,6 +12,9 @@ use crate::raft::Member;
 /// What a cluster of these members speaks, as etcd 2.3 says it.
 const CLUSTER_VERSION: &str = "2.3.0";
 
+/// How long to leave it when publishing failed: without room on the disk it fails at once.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(1);
+
 pub struct Server {
     pub config: Config,
     pub member: Arc<Member>,
@@ -104,7 +107,10 @@ impl Server {
                     return;
                 }
                 Ok(_) => return,
-                Err(error) => crate::log::error!("etcdserver", "publish error: {error:?}, trying again"),
+                Err(error) => {
+                    crate::log::error!("etcdserver", "publish error: {error:?}, trying again");
+                    tokio::time::sleep(PUBLISH_AGAIN).await;
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::wal::{Request, Writer};
+use super::wal::{Request, SharedWriter, Writer};
 
 pub trait Disk: Send + Sync + 'static {
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
@@ -23,7 +23,9 @@ pub trait Disk: Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Runs the log's writer until its requests end.
-    fn run_writer(&self, writer: Writer, requests: UnboundedReceiver<Request>);
+    fn run_writer(&self, writer: SharedWriter, requests: UnboundedReceiver<Request>);
+    /// May a task that serves wait for a short write itself? Saves two changes of thread where the disk is fast.
+    fn serves_inline(&self) -> bool;
     /// Runs work that blocks away from the tasks that serve.
     fn blocking(&self, work: Box<dyn FnOnce() + Send>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
@@ -80,7 +82,7 @@ impl Disk for OsDisk {
         fs::File::open(dir)?.sync_all()
     }
 
-    fn run_writer(&self, mut writer: Writer, mut requests: UnboundedReceiver<Request>) {
+    fn run_writer(&self, writer: SharedWriter, mut requests: UnboundedReceiver<Request>) {
         let run = move || {
             let mut batch = Vec::new();
             while let Some(first) = requests.blocking_recv() {
@@ -88,7 +90,7 @@ impl Disk for OsDisk {
                 while let Ok(more) = requests.try_recv() {
                     batch.push(more);
                 }
-                while !writer.write(&mut batch) {
+                while !writer.lock().unwrap().write_queued(&mut batch) {
                     std::thread::sleep(Writer::RETRY);
                 }
             }
@@ -97,6 +99,10 @@ impl Disk for OsDisk {
             .name("wal".into())
             .spawn(run)
             .expect("a thread for the log");
+    }
+
+    fn serves_inline(&self) -> bool {
+        true
     }
 
     fn blocking(&self, work: Box<dyn FnOnce() + Send>) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -2,6 +2,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use openraft::storage::{LogState, RaftLogStorage};
@@ -9,7 +10,7 @@ use openraft::{OptionalSend, RaftLogReader};
 use tokio::sync::{mpsc, oneshot};
 
 use super::types::{Entry, IoFlushed, LogId, TypeConfig, Vote};
-use super::wal::{Index, Request};
+use super::wal::{Index, Opened, Request, SharedWriter, Status};
 
 /// What one read hands to replication at most.
 const READ_BYTES: usize = 4 << 20;
@@ -17,12 +18,29 @@ const READ_BYTES: usize = 4 << 20;
 #[derive(Clone)]
 pub struct Log {
     index: Arc<Mutex<Index>>,
-    writer: mpsc::UnboundedSender<Request>,
+    queue: mpsc::UnboundedSender<Request>,
+    writer: SharedWriter,
+    status: Arc<Status>,
+    inline: bool,
+    /// Small appends in a row.
+    small_run: u32,
 }
 
+/// Short appends on a disk that syncs this fast are written where they arise.
+const INLINE_BYTES: usize = 1024;
+const INLINE_MICROS: u64 = 400;
+const INLINE_RUN: u32 = 8;
+
 impl Log {
-    pub fn new(index: Arc<Mutex<Index>>, writer: mpsc::UnboundedSender<Request>) -> Log {
-        Log { index, writer }
+    pub fn new(opened: Opened, queue: mpsc::UnboundedSender<Request>, inline: bool) -> Log {
+        Log {
+            index: opened.index,
+            queue,
+            writer: opened.writer,
+            status: opened.status,
+            inline,
+            small_run: 0,
+        }
     }
 
     pub fn index(&self) -> &Arc<Mutex<Index>> {
@@ -41,7 +59,21 @@ impl Log {
     }
 
     fn send(&self, request: Request) -> io::Result<()> {
-        self.writer.send(request).map_err(|_| stopped())
+        self.status.queued.fetch_add(1, Ordering::Relaxed);
+        self.queue.send(request).map_err(|_| stopped())
+    }
+
+    /// Is it quicker to write this here than to hand it to another thread and wait for its word?
+    ///
+    /// Only while one small append follows another: under load the thread's overlap is worth more.
+    fn is_quick(&mut self, entries: &[Entry]) -> bool {
+        let small = entries.iter().map(super::wal::weight).sum::<usize>() <= INLINE_BYTES;
+        self.small_run = if small { self.small_run.saturating_add(1) } else { 0 };
+        let sync = self.status.sync_micros.load(Ordering::Relaxed);
+        self.inline
+            && self.small_run > INLINE_RUN
+            && (1..INLINE_MICROS).contains(&sync)
+            && self.status.queued.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -122,7 +154,19 @@ impl RaftLogStorage<TypeConfig> for Log {
                 index.push(entry.clone(), None);
             }
         }
-        self.send(Request::Append(entries, callback))
+        let quick = self.is_quick(&entries);
+        let request = Request::Append(entries, callback);
+        if quick {
+            let mut requests = vec![request];
+            if let Ok(mut writer) = self.writer.try_lock()
+                && writer.write(&mut requests)
+            {
+                return Ok(());
+            }
+            // No room on the disk: its thread keeps trying.
+            return requests.pop().map_or(Ok(()), |request| self.send(request));
+        }
+        self.send(request)
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {

@@ -161,8 +161,8 @@ impl Member {
         );
         let (write, requests) = mpsc::unbounded_channel();
         let disk_status = opened.wal.status.clone();
-        let log = Log::new(opened.wal.index, write);
-        disk.run_writer(opened.wal.writer, requests);
+        disk.run_writer(opened.wal.writer.clone(), requests);
+        let log = Log::new(opened.wal, write, disk.serves_inline());
         let network = Network {
             transport: transport.clone(),
             state: state.clone(),
@@ -480,6 +480,9 @@ fn raft_config(options: &Options) -> Result<openraft::Config, openraft::ConfigEr
         // others acknowledged; to go on in the same term would put other entries under their ids.
         enable_leader_restore: Some(false),
         max_payload_entries: MAX_APPEND_ENTRIES,
+        api_channel_size: Some(1024),
+        notification_channel_size: Some(1024),
+        api_batch_capacity: 256,
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: options.catch_up_entries,
         ..openraft::Config::default()

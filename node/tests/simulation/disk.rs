@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use labnode::raft::disk::{Disk, File};
-use labnode::raft::wal::{Request, Writer};
+use labnode::raft::wal::{Request, SharedWriter, Writer};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -165,7 +165,7 @@ impl Disk for Mount {
         Ok(())
     }
 
-    fn run_writer(&self, mut writer: Writer, mut requests: UnboundedReceiver<Request>) {
+    fn run_writer(&self, writer: SharedWriter, mut requests: UnboundedReceiver<Request>) {
         let mount = Mount {
             disk: self.disk.clone(),
             epoch: self.epoch,
@@ -178,11 +178,15 @@ impl Disk for Mount {
                     batch.push(more);
                 }
                 tokio::time::sleep(mount.delay()).await;
-                while !writer.write(&mut batch) {
+                while !writer.lock().unwrap().write_queued(&mut batch) {
                     tokio::time::sleep(Writer::RETRY).await;
                 }
             }
         });
+    }
+
+    fn serves_inline(&self) -> bool {
+        false
     }
 
     fn blocking(&self, work: Box<dyn FnOnce() + Send>) -> Pin<Box<dyn Future<Output = ()> + Send>> {

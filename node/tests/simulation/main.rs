@@ -385,7 +385,6 @@ fn nothing_acknowledged_is_lost_and_nobody_goes_back_in_time() {
                     };
                     let outcome =
                         std::panic::catch_unwind(|| run(*seed)).unwrap_or_else(|_| Err("panicked, see above".into()));
-                    println!("seed {seed}");
                     match outcome {
                         Ok(count) => *answered.lock().unwrap() += count,
                         Err(what) => failures.lock().unwrap().push(format!("seed {seed}: {what}")),

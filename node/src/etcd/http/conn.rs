@@ -14,6 +14,7 @@ const MAX_HEAD: usize = 128 << 10;
 const MAX_HEADERS: usize = 100;
 /// A client that has begun a request has this long for its head, and for each further piece of its body.
 const SLOW: Duration = Duration::from_secs(10);
+const WHOLE_BODY: Duration = Duration::from_secs(120);
 /// What a client may send behind a request that is answered early before the connection is closed.
 const MAX_SKIP: u64 = 64 << 20;
 const FIRST_BUFFER: usize = 4 << 10;
@@ -189,6 +190,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     async fn read_body(&mut self, head: &Head) -> io::Result<Option<ReadBody>> {
+        if let Length::Known(len) = head.length
+            && len <= MAX_FORM as u64
+            && self.filled >= head.len + len as usize
+        {
+            return Ok(Some(ReadBody::Plain { len: len as usize }));
+        }
+        // A whole body has its time, too, at a pace that any line keeps.
+        timeout(WHOLE_BODY, self.read_body_in_time(head))
+            .await
+            .unwrap_or(Ok(None))
+    }
+
+    async fn read_body_in_time(&mut self, head: &Head) -> io::Result<Option<ReadBody>> {
         let empty = matches!(head.length, Length::Known(0));
         if head.expects_continue && !empty {
             self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
@@ -235,7 +249,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
                 _ => return self.refuse(400, "400 Bad Request").await,
             };
-            if size > MAX_FORM as u64 || bytes.len() as u64 + size > MAX_FORM as u64 {
+            if size > u64::from(u32::MAX) {
+                return self.refuse(400, "400 Bad Request").await;
+            }
+            if bytes.len() as u64 + size > MAX_FORM as u64 {
                 return Ok(Some(ReadBody::TooLarge));
             }
             let end = at + size as usize + 2;
@@ -243,6 +260,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 if !self.fill_soon().await? {
                     return Ok(None);
                 }
+            }
+            if &self.buffer[end - 2..end] != b"\r\n" {
+                return self.refuse(400, "400 Bad Request").await;
             }
             bytes.extend_from_slice(&self.buffer[at..end - 2]);
             at = end;

@@ -1,4 +1,6 @@
 //! Form fields from the query and the body, with the rules and the words of Go's net/url.
+use std::borrow::Cow;
+
 use super::path::hex;
 use super::{Body, Request};
 
@@ -11,11 +13,13 @@ pub struct Malformed;
 
 /// The fields in order of weight: the body's before the query's.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Form(Vec<(Vec<u8>, Vec<u8>)>);
+pub struct Form<'a>(Vec<Field<'a>>);
 
-impl Form {
+type Field<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
+impl<'a> Form<'a> {
     /// Reads a request's form. The error is what was wrong, in Go's words.
-    pub fn of(request: &Request<'_>) -> Result<Form, String> {
+    pub fn of(request: &Request<'a>) -> Result<Form<'a>, String> {
         let mut form = Form::default();
         let mut error = None;
         if matches!(request.method, "PUT" | "POST" | "PATCH") {
@@ -35,7 +39,10 @@ impl Form {
         }
     }
 
-    fn add(&mut self, text: &[u8], error: &mut Option<String>) {
+    fn add(&mut self, text: &'a [u8], error: &mut Option<String>) {
+        if text.is_empty() {
+            return;
+        }
         for pair in text.split(|byte| *byte == b'&') {
             if pair.contains(&b';') {
                 error.get_or_insert_with(|| "invalid semicolon separator in query".into());
@@ -61,8 +68,8 @@ impl Form {
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.0
             .iter()
-            .find(|(field, _)| field == name.as_bytes())
-            .map(|(_, value)| value.as_slice())
+            .find(|(field, _)| field.as_ref() == name.as_bytes())
+            .map(|(_, value)| value.as_ref())
     }
 
     /// A number, if the field is there; an error if it is no number.
@@ -89,7 +96,10 @@ impl Form {
     }
 }
 
-fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
+fn unescape(text: &[u8]) -> Result<Cow<'_, [u8]>, String> {
+    if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Ok(Cow::Borrowed(text));
+    }
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while at < text.len() {
@@ -117,7 +127,7 @@ fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
             }
         }
     }
-    Ok(out)
+    Ok(Cow::Owned(out))
 }
 
 /// Is it a form? The error is Go's for a media type it cannot read.
@@ -157,7 +167,7 @@ fn content_type(value: Option<&str>) -> Result<bool, &'static str> {
 mod tests {
     use super::*;
 
-    fn parse(query: &str) -> Result<Form, String> {
+    fn parse(query: &str) -> Result<Form<'_>, String> {
         let mut form = Form::default();
         let mut error = None;
         form.add(query.as_bytes(), &mut error);

@@ -14,6 +14,7 @@
 //!   4 truncate   index u64               entries after it are gone
 //!   5 purge      index u64 | term u64    entries up to it are in a snapshot
 //!   6 committed  index u64 | term u64
+//!   7 end                                the last byte of every payload
 //! an optional entry id is: index u64 | term u64, both u64::MAX when there is none; so is a vote
 //! ```
 use bytes::{Buf, BufMut, Bytes};
@@ -24,6 +25,8 @@ use crate::raft::types::{Batch, Entry, LeaderId, LogId, Vote, log_id, term_of};
 
 pub const FRAME_HEADER: usize = 16;
 const VERSION: u8 = 1;
+/// Closes every payload, so that no part of a sector that was written is all zero.
+const END: u8 = 7;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
@@ -157,6 +160,7 @@ pub fn begin_frame(out: &mut Vec<u8>) {
 }
 
 pub fn end_frame(out: &mut Vec<u8>, number: u32) {
+    out.push(END);
     let len = (out.len() - FRAME_HEADER) as u32;
     let crc = crc32fast::hash(&out[FRAME_HEADER..]);
     out[0..4].copy_from_slice(&len.to_le_bytes());
@@ -238,6 +242,7 @@ pub fn parse_records(payload: &Bytes) -> Option<Vec<Record>> {
                 need(&rest, 16)?;
                 Record::Committed(get_id(&mut rest)?)
             }
+            END => continue,
             _ => return None,
         };
         records.push(record);

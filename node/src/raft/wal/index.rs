@@ -11,7 +11,7 @@ use crate::raft::disk::File;
 use crate::raft::types::{Entry, LogId, Vote, log_id, term_of};
 
 /// Entries kept in memory for replication and for applying; older ones are read from disk.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 8 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
@@ -42,7 +42,8 @@ pub struct Index {
     pub segments: BTreeMap<u64, SharedFile>,
 }
 
-fn weight(entry: &Entry) -> usize {
+/// About what an entry takes in memory and on disk.
+pub fn weight(entry: &Entry) -> usize {
     match &entry.payload {
         openraft::EntryPayload::Normal(batch) => batch.0.len(),
         _ => 64,

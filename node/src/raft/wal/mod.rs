@@ -13,9 +13,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 pub use format::{Head, Meta};
-pub use index::Index;
+pub use index::{Index, weight};
 pub use recovery::OpenError;
-pub use writer::{Request, Status, SyncTimes, Writer};
+pub use writer::{Request, SharedWriter, Status, SyncTimes, Writer};
 
 use super::disk::Disk;
 use super::types::LogId;
@@ -24,7 +24,7 @@ pub struct Opened {
     pub meta: Meta,
     pub index: Arc<Mutex<Index>>,
     pub status: Arc<Status>,
-    pub writer: Writer,
+    pub writer: SharedWriter,
 }
 
 /// Begins the log of a new member.
@@ -74,7 +74,7 @@ fn opened(
     status
         .last_index_saved
         .store(last, std::sync::atomic::Ordering::Relaxed);
-    let writer = Writer {
+    let writer = Arc::new(Mutex::new(Writer {
         disk,
         dir: dir.to_path_buf(),
         meta,
@@ -84,7 +84,7 @@ fn opened(
         max_wals,
         buffer: Vec::new(),
         committed: None,
-    };
+    }));
     Opened {
         meta,
         index,

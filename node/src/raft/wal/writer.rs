@@ -27,7 +27,22 @@ pub struct Status {
     /// The disk has no room: nothing new is accepted until a write goes through again.
     pub full: AtomicBool,
     pub last_index_saved: AtomicU64,
+    /// Requests on their way through the writer's thread.
+    pub queued: AtomicU64,
+    /// What a sync takes of late, in microseconds.
+    pub sync_micros: AtomicU64,
     pub syncs: Mutex<SyncTimes>,
+}
+
+impl Status {
+    fn synced(&self, took: Duration) {
+        let (before, now) = (self.sync_micros.load(Ordering::Relaxed), took.as_micros() as u64);
+        self.sync_micros.store(
+            if before == 0 { now } else { (before * 7 + now) / 8 },
+            Ordering::Relaxed,
+        );
+        self.syncs.lock().unwrap().add(took.as_secs_f64());
+    }
 }
 
 /// How long the syncs took, for /metrics: count, sum in seconds, and the newest samples.
@@ -37,6 +52,9 @@ pub struct SyncTimes {
     pub sum: f64,
     pub recent: std::collections::VecDeque<f64>,
 }
+
+/// The writer, for its thread and for the short writes that go around it.
+pub type SharedWriter = Arc<Mutex<Writer>>;
 
 pub struct Writer {
     pub(super) disk: Arc<dyn Disk>,
@@ -90,6 +108,16 @@ impl Writer {
         }
     }
 
+    /// `write` for requests that came through the queue.
+    pub fn write_queued(&mut self, requests: &mut Vec<Request>) -> bool {
+        let count = requests.len() as u64;
+        let written = self.write(requests);
+        if written {
+            self.status.queued.fetch_sub(count, Ordering::Relaxed);
+        }
+        written
+    }
+
     fn try_write(&mut self, requests: &[Request]) -> io::Result<()> {
         let mut last_index = None;
         let mut places = Vec::new();
@@ -131,7 +159,7 @@ impl Writer {
         file.write_at(&self.buffer, self.segment.offset)?;
         let start = Instant::now();
         file.sync()?;
-        self.status.syncs.lock().unwrap().add(start.elapsed().as_secs_f64());
+        self.status.synced(start.elapsed());
         self.committed = committed;
         {
             let mut index = self.index.lock().unwrap();
