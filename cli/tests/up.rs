@@ -79,7 +79,10 @@ fn a_lab_comes_up_survives_a_killed_member_and_goes_down_without_a_trace() {
     let first = lab.members();
     let leaders = first.iter().filter(|member| member["role"] == "leader").count();
     assert_eq!(leaders, 1, "{first:?}");
-    assert!(lab.ok(&["up"]).starts_with("core-01 core-02 core-03 run already"));
+    assert!(
+        lab.ok(&["up"])
+            .starts_with("already running: core-01 core-02 core-03\n")
+    );
     assert_eq!(lab.members()[0]["pid"], first[0]["pid"]);
 
     let pid = first[1]["pid"].as_i64().expect("a pid");

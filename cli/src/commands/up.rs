@@ -42,12 +42,15 @@ pub fn run(args: &Up) -> Result<(), Failure> {
         .into_iter()
         .partition(|member| state::running(member).is_some());
     if missing.is_empty() {
-        ui::lines(&format!("{} run already", names(&running)));
+        ui::lines(&format!("already running: {}", names(&running)));
     } else {
         refuse_taken_ports(topology, &missing)?;
         state::save_topology(topology)?;
         if !running.is_empty() {
-            ui::lines(&format!("{} run already: starting what is missing", names(&running)));
+            ui::lines(&format!(
+                "already running: {}; starting what is missing",
+                names(&running)
+            ));
         }
     }
     let mut started = Vec::new();
@@ -217,7 +220,7 @@ fn next(topology: Topology, leader: Option<&Member>) -> String {
         ),
         (
             "read it",
-            format!("curl {}/v2/keys/message?quorum=true", last.client_url()),
+            format!("curl '{}/v2/keys/message?quorum=true'", last.client_url()),
         ),
         ("list the members", format!("{etcdctl} member list")),
         ("kill one", format!("kill -9 {pid}   # {}", victim.name)),
