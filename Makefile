@@ -29,9 +29,11 @@ bench:
 	cargo build --release --locked -p labnode -p corelab-tests
 	$${CARGO_TARGET_DIR:-target}/release/bench
 
+# Linking needs a C compiler, which a fresh Debian lacks.
 up:
-	@command -v cc >/dev/null || { apt-get update -q && apt-get install -q -y gcc libc6-dev; }
-	cargo build -q --release --locked -p labnode -p lab
-	$${CARGO_TARGET_DIR:-target}/release/lab up
+	@command -v cc >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends gcc libc6-dev; }
+	@echo "building labnode and lab (minutes the first time, nothing afterwards)"
+	@cargo build -q --release --locked -p labnode -p lab
+	@$${CARGO_TARGET_DIR:-target}/release/lab up
 
 .PHONY: test packages bench up

@@ -1,24 +1,23 @@
-//! `lab`: parse, run, exit status.
+//! `lab`, the host command: parse, run, exit code.
 mod args;
+mod client;
 mod commands;
-mod member;
+mod failure;
+mod process;
+mod state;
+mod topology;
 mod ui;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
-fn main() -> std::process::ExitCode {
-    let args = args::Args::parse();
-    let result = match args.command {
-        args::Command::Up { num_instances } => commands::up::run(num_instances),
-        args::Command::Status => commands::status::run(),
-        args::Command::Down { destroy } => commands::down::run(destroy),
-        args::Command::Version => commands::version::run(),
-    };
-    match result {
-        Ok(()) => 0.into(),
+fn main() -> ExitCode {
+    match commands::run(args::Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             ui::failure(&failure);
-            failure.code.into()
+            ExitCode::from(failure.exit.code())
         }
     }
 }

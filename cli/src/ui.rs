@@ -1,35 +1,70 @@
-//! The only place that prints.
-use std::io::Write;
+//! The only place that prints: phases and results on stdout, errors on stderr.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is this file's job")]
+use std::io::{self, Write};
 use std::time::Duration;
 
-/// Why a command failed: what, where, why, and what to type.
-pub struct Failure {
-    pub code: u8,
-    pub what: String,
-    pub place: String,
-    pub why: String,
-    pub remedy: String,
+use crate::failure::Failure;
+
+/// One line for a phase that is over.
+pub fn phase(text: &str, time: Duration) {
+    lines(&format!("{:>6.2} s  {text}", time.as_secs_f64()));
 }
 
-pub fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// A phase that is done, and how long it took.
-pub fn phase(text: &str, took: Duration) {
-    line(&format!("{text} ({:.2} s)", took.as_secs_f64()));
+/// A reader that is gone, as in `lab status | head -1`, is no error.
+pub fn lines(text: &str) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
 pub fn failure(failure: &Failure) {
-    let mut err = std::io::stderr();
-    let _ = writeln!(err, "error: {}", failure.what);
-    for (name, text) in [
-        ("where", &failure.place),
-        ("why", &failure.why),
-        ("do", &failure.remedy),
-    ] {
-        if !text.is_empty() {
-            let _ = writeln!(err, "  {name}: {}", text.trim_end().replace('\n', "\n         "));
-        }
+    let _ = writeln!(io::stderr().lock(), "{}", describe(failure));
+}
+
+fn describe(failure: &Failure) -> String {
+    let why = failure.why.replace('\n', "\n         ");
+    format!(
+        "error: {}\n  where: {}\n  why:   {why}\n  do:    {}",
+        failure.what, failure.place, failure.todo
+    )
+}
+
+/// A `lab` command as it can be typed here: by the path we were called by, where the PATH may not know us.
+pub fn command(rest: &str) -> String {
+    let called = std::env::args().next().filter(|name| name.contains('/'));
+    format!("{} {rest}", called.as_deref().unwrap_or("lab"))
+}
+
+/// Columns as wide as their widest cell.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Exit;
+
+    #[test]
+    fn an_error_has_four_parts_with_the_log_lines_below_each_other() {
+        let text = describe(&Failure::new(Exit::Failed, "it ended", "x.log", "one\ntwo", "lab up"));
+        let expected = "error: it ended\n  where: x.log\n  why:   one\n         two\n  do:    lab up";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let rows = [["NAME", "PID"], ["core-01", "7"]].map(|row| row.map(String::from).to_vec());
+        assert_eq!(table(&rows), "NAME     PID\ncore-01  7");
     }
 }

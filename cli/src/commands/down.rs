@@ -1,33 +1,71 @@
-//! `lab down`: stops the members, by their processes, and waits for them.
+//! `lab down`: stops the members; with `--destroy` nothing of the lab is left.
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use crate::member::{DIR, Member};
-use crate::ui::{self, Failure};
+use crate::args::Down;
+use crate::failure::{Exit, Failure};
+use crate::process::Running;
+use crate::topology::Member;
+use crate::{state, ui};
 
-/// A member has this long to write down what it has; then it is killed, and loses nothing by it.
+/// A member has nothing to do on SIGTERM that takes a second; what was acknowledged is on disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub fn run(destroy: bool) -> Result<(), Failure> {
-    let start = Instant::now();
-    let members = Member::known();
-    for (signal, patience) in [(Signal::TERM, PATIENCE), (Signal::KILL, PATIENCE)] {
-        for pid in members.iter().filter_map(Member::pid).filter_map(Pid::from_raw) {
-            let _ = kill_process(pid, signal);
-        }
-        let deadline = Instant::now() + patience;
-        while members.iter().any(|member| member.pid().is_some()) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+pub fn run(args: &Down) -> Result<(), Failure> {
+    // Before the lock, which makes the directory.
+    super::existing()?;
+    let begin = Instant::now();
+    let _lock = state::lock()?;
+    let members = super::existing()?.members();
+    let open = |member: &Member| Some((member.clone(), state::running(member)?.open()?));
+    let running: Vec<(Member, Running)> = members.iter().filter_map(open).collect();
+    for (_, process) in &running {
+        process.signal(Signal::TERM);
+    }
+    for (member, process) in &running {
+        stop(member, process, begin + PATIENCE)?;
     }
     for member in &members {
-        let _ = std::fs::remove_file(member.pid_file());
+        state::forget_identity(member)?;
     }
-    ui::phase(&format!("stopped {} members", members.len()), start.elapsed());
-    if destroy {
-        let _ = std::fs::remove_dir_all(DIR);
-        ui::line("removed their data");
+    let names: Vec<&str> = running.iter().map(|(member, _)| member.name.as_str()).collect();
+    if names.is_empty() {
+        ui::lines("no member runs");
+    } else {
+        ui::phase(&format!("stopped {}", names.join(" ")), begin.elapsed());
+    }
+    if args.destroy {
+        let begin = Instant::now();
+        state::destroy(&members)?;
+        ui::phase(&format!("removed {}", state::DIR), begin.elapsed());
+    } else {
+        let rows = [("go on with it", "up"), ("remove it", "down --destroy")];
+        let rows = rows.map(|(purpose, rest)| vec![format!("  {purpose}"), ui::command(rest)]);
+        let dir = state::DIR;
+        ui::lines(&format!("\nThe data is kept in {dir}.\n\nNext:\n{}", ui::table(&rows)));
     }
     Ok(())
+}
+
+fn stop(member: &Member, process: &Running, deadline: Instant) -> Result<(), Failure> {
+    if process.wait(deadline.saturating_duration_since(Instant::now())) {
+        return Ok(());
+    }
+    let patience = PATIENCE.as_secs();
+    ui::lines(&format!(
+        "{} did not end within {patience} s of SIGTERM: killing it",
+        member.name
+    ));
+    process.signal(Signal::KILL);
+    if process.wait(PATIENCE) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Timeout,
+        format!("{} cannot be killed", member.name),
+        state::log_path(member).display(),
+        "the kernel holds the process, most likely for a disk that does not answer",
+        ui::command("status"),
+    ))
 }

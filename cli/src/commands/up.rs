@@ -1,156 +1,269 @@
-//! `lab up`: until there are nodes to boot, the members run as processes on localhost.
-use std::fs::{self, OpenOptions};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+//! `lab up`: starts the members that do not run and waits until all are healthy.
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::Child;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::member::{DIR, Member};
-use crate::ui::{self, Failure};
+use crate::args::Up;
+use crate::failure::{Exit, Failure};
+use crate::topology::{DEFAULT_CLIENT_PORT, DEFAULT_INSTANCES, MAX_CLIENT_PORT, Member, Topology};
+use crate::{client, process, state, ui};
 
-/// A cluster of healthy members elects within seconds; a machine under load may take long.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// An election takes about a second; a long log on a busy machine takes longer to read than that.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Between two questions to a member.
+const PAUSE: Duration = Duration::from_millis(50);
 
-pub fn run(num_instances: u16) -> Result<(), Failure> {
-    let labnode = find_labnode()?;
-    fs::create_dir_all(DIR).map_err(|error| fail(1, "cannot keep the lab's state", DIR, &error.to_string(), ""))?;
-    let before = Member::known()
-        .iter()
-        .filter(|member| member.data_dir().exists())
-        .count();
-    if before != 0 && before != usize::from(num_instances) {
-        let why = format!("there is a cluster of {before} already");
-        return Err(fail(
-            11,
-            "cannot change the number of members yet",
-            DIR,
-            &why,
-            "lab down --destroy",
-        ));
-    }
-    let members: Vec<Member> = (1..=num_instances).map(Member::new).collect();
-    let cluster: Vec<String> = members
-        .iter()
-        .map(|member| format!("{}={}", member.name, member.peer_url()))
-        .collect();
-    let start = Instant::now();
-    let mut started = 0;
-    for member in members.iter().filter(|member| member.pid().is_none()) {
-        spawn(&labnode, member, &cluster.join(","))?;
-        started += 1;
-    }
-    ui::phase(
-        &format!("started {started} of {num_instances} members"),
-        start.elapsed(),
-    );
-    let deadline = Instant::now() + PATIENCE;
-    for member in &members {
-        while !member.is_healthy() {
-            if member.pid().is_none() {
-                let place = member.log_file().display().to_string();
-                return Err(fail(
-                    1,
-                    &format!("{} has stopped", member.name),
-                    &place,
-                    &member.last_words(),
-                    "lab up",
-                ));
-            }
-            if Instant::now() > deadline {
-                let place = member.log_file().display().to_string();
-                return Err(fail(
-                    12,
-                    &format!("{} is not healthy yet", member.name),
-                    &place,
-                    &member.last_words(),
-                    "lab status",
-                ));
-            }
-            std::thread::sleep(Duration::from_millis(20));
+/// A member that we have just started.
+struct Started {
+    member: Member,
+    child: Child,
+    /// Where this start's lines begin in the member's log.
+    log_from: u64,
+}
+
+pub fn run(args: &Up) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let labnode = process::find_labnode().ok_or_else(|| {
+        Failure::new(
+            Exit::Missing,
+            "the program of the members, labnode, was not found",
+            "beside lab, and in the PATH",
+            "it is a program of its own, built with lab",
+            "cargo build --release --locked -p labnode -p lab",
+        )
+    })?;
+    let _lock = state::lock()?;
+    let topology = decide(args, state::topology()?)?;
+    let (running, missing): (Vec<Member>, Vec<Member>) = topology
+        .members()
+        .into_iter()
+        .partition(|member| state::running(member).is_some());
+    if missing.is_empty() {
+        ui::lines(&format!("already running: {}", names(&running)));
+    } else {
+        refuse_taken_ports(topology, &missing)?;
+        state::save_topology(topology)?;
+        if !running.is_empty() {
+            ui::lines(&format!(
+                "already running: {}; starting what is missing",
+                names(&running)
+            ));
         }
     }
-    ui::phase("the cluster is healthy", start.elapsed());
-    what_next(&members);
+    let mut started = Vec::new();
+    for member in missing {
+        started.push(start(&labnode, topology, member)?);
+    }
+    if !started.is_empty() {
+        let members: Vec<Member> = started.iter().map(|started| started.member.clone()).collect();
+        ui::phase(&format!("started {}", names(&members)), begin.elapsed());
+    }
+    let asked = Instant::now();
+    wait(topology, &mut started)?;
+    let count = topology.num_instances;
+    let leader = leader(topology);
+    let leads = leader
+        .as_ref()
+        .map_or_else(String::new, |member| format!(", {} leads", member.name));
+    ui::phase(&format!("healthy: {count} of {count}{leads}"), asked.elapsed());
+    ui::lines(&next(topology, leader.as_ref()));
     Ok(())
 }
 
-fn what_next(members: &[Member]) {
-    let urls: Vec<String> = members.iter().map(Member::client_url).collect();
-    ui::line("\nTry:");
-    ui::line(&format!("  curl -s {}/v2/keys/message -XPUT -d value='hello'", urls[0]));
-    ui::line(&format!("  curl -s {}/v2/keys/message", urls[urls.len() - 1]));
-    ui::line(&format!(
-        "  ETCDCTL_API=2 etcdctl --endpoints {} cluster-health",
-        urls.join(",")
-    ));
-    ui::line("  lab status; kill a member by its PID, write on, and `lab up` again");
-    ui::line("  lab down            (the data stays; --destroy removes it)");
-}
-
-fn spawn(labnode: &PathBuf, member: &Member, cluster: &str) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| {
-        fail(
-            1,
-            &format!("cannot start {}", member.name),
-            &labnode.display().to_string(),
-            &error.to_string(),
-            "",
-        )
+/// What was asked for, as far as it fits the lab that is here.
+fn decide(args: &Up, existing: Option<Topology>) -> Result<Topology, Failure> {
+    let known = existing.unwrap_or(Topology {
+        num_instances: DEFAULT_INSTANCES,
+        client_port: DEFAULT_CLIENT_PORT,
+    });
+    let wanted = Topology {
+        num_instances: args.num_instances.unwrap_or(known.num_instances),
+        client_port: args.client_port.unwrap_or(known.client_port),
     };
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(member.log_file())
-        .map_err(cannot)?;
-    let (client, peer) = (member.client_url(), member.peer_url());
-    let mut command = Command::new(labnode);
-    command.arg("etcd");
-    for (flag, value) in [
-        ("--name", member.name.as_str()),
-        ("--data-dir", &member.data_dir().to_string_lossy()),
-        ("--listen-client-urls", &client),
-        ("--advertise-client-urls", &client),
-        ("--listen-peer-urls", &peer),
-        ("--initial-advertise-peer-urls", &peer),
-        ("--initial-cluster", cluster),
-        ("--initial-cluster-token", "lab"),
-    ] {
-        command.arg(flag).arg(value);
+    if existing.is_none() || wanted == known {
+        return Ok(wanted);
     }
-    // A group of its own: Ctrl-C in the shell that started the lab is not meant for it.
-    let command = command
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log);
-    let child = command.spawn().map_err(cannot)?;
-    member.note_pid(child.id() as i32).map_err(cannot)
+    let flags = |topology: Topology| {
+        let Topology {
+            num_instances,
+            client_port,
+        } = topology;
+        format!("--num-instances {num_instances} --client-port {client_port}")
+    };
+    Err(Failure::new(
+        Exit::Conflict,
+        format!("the lab that is here is another one: {}", flags(known)),
+        format!("{}/lab.json", state::DIR),
+        "a cluster's size and addresses are part of its members' data",
+        format!(
+            "{} (this removes its data), then {}",
+            ui::command("down --destroy"),
+            ui::command(&format!("up {}", flags(wanted)))
+        ),
+    ))
 }
 
-/// Beside `lab`, or in the PATH.
-fn find_labnode() -> Result<PathBuf, Failure> {
-    let beside = std::env::current_exe().ok().map(|path| path.with_file_name("labnode"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = beside
-        .into_iter()
-        .chain(std::env::split_paths(&path).map(|dir| dir.join("labnode")));
-    places.find(|path| path.is_file()).ok_or_else(|| {
-        fail(
-            10,
-            "labnode is not there",
-            "beside lab, and in the PATH",
-            "it is what the members run",
-            "cargo build --release -p labnode",
-        )
+fn refuse_taken_ports(topology: Topology, missing: &[Member]) -> Result<(), Failure> {
+    for member in missing {
+        for (port, whom) in [(member.client_port, "clients"), (member.peer_port, "peers")] {
+            let Err(error) = try_port(port) else { continue };
+            let what = format!(
+                "port {port}, on which {} listens for {whom}, cannot be used",
+                member.name
+            );
+            let elsewhere = match free_base(topology) {
+                Some(base) => ui::command(&format!("up --client-port {base}")),
+                None => ui::command("up --client-port BASE"),
+            };
+            let todo = match state::topology()? {
+                // Its members know their addresses: only the other program can give way.
+                Some(_) => format!("ss -ltnp 'sport = :{port}' names the program that has it: stop it"),
+                None => elsewhere,
+            };
+            let place = format!("127.0.0.1:{port}");
+            return Err(Failure::new(Exit::Conflict, what, place, error, todo));
+        }
+    }
+    Ok(())
+}
+
+fn try_port(port: u16) -> io::Result<()> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop)
+}
+
+/// Where this lab would find all its ports free.
+fn free_base(topology: Topology) -> Option<u16> {
+    let bases = (1..30).filter_map(|step| topology.client_port.checked_add(step * 1000));
+    bases.take_while(|base| *base <= MAX_CLIENT_PORT).find(|base| {
+        let moved = Topology {
+            client_port: *base,
+            ..topology
+        };
+        let mut ports = moved.members().into_iter().flat_map(|m| [m.client_port, m.peer_port]);
+        ports.all(|port| try_port(port).is_ok())
     })
 }
 
-fn fail(code: u8, what: &str, place: &str, why: &str, remedy: &str) -> Failure {
-    Failure {
-        code,
-        what: what.into(),
-        place: place.into(),
-        why: why.into(),
-        remedy: remedy.into(),
+fn start(labnode: &Path, topology: Topology, member: Member) -> Result<Started, Failure> {
+    let (log, log_from) = state::open_log(&member)?;
+    let arguments = topology.arguments(&member, &state::data_dir(&member).to_string_lossy());
+    let (child, identity) = process::start(labnode, &arguments, &log).map_err(|error| {
+        let what = format!("{} cannot be started", member.name);
+        let todo = format!("{} --version", labnode.display());
+        Failure::new(Exit::Failed, what, labnode.display(), error, todo)
+    })?;
+    state::save_identity(&member, &identity)?;
+    Ok(Started {
+        member,
+        child,
+        log_from,
+    })
+}
+
+/// Asks until every member is healthy; one that ends meanwhile is an error at once.
+fn wait(topology: Topology, started: &mut [Started]) -> Result<(), Failure> {
+    let deadline = Instant::now() + DEADLINE;
+    let mut waiting = topology.members();
+    loop {
+        for Started {
+            member,
+            child,
+            log_from,
+        } in started.iter_mut()
+        {
+            if let Ok(Some(status)) = child.try_wait() {
+                let what = format!("{} has ended, {status}", member.name);
+                let log = state::log_path(member);
+                let tail = state::log_tail(member, *log_from);
+                let todo = format!("follow the last of these lines, then {}", ui::command("up"));
+                return Err(Failure::new(Exit::Failed, what, log.display(), tail, todo));
+            }
+        }
+        waiting.retain(|member| !matches!(client::is_healthy(member.client_port), Ok(true)));
+        let Some(first) = waiting.first() else { return Ok(()) };
+        if Instant::now() > deadline {
+            let what = format!("not healthy after {} s: {}", DEADLINE.as_secs(), names(&waiting));
+            let log = state::log_path(first);
+            let from = started.iter().find(|started| started.member == *first);
+            let tail = state::log_tail(first, from.map_or(0, |started| started.log_from));
+            let todo = format!("{} (they run on, and may still become healthy)", ui::command("status"));
+            return Err(Failure::new(Exit::Timeout, what, log.display(), tail, todo));
+        }
+        sleep(PAUSE);
+    }
+}
+
+fn leader(topology: Topology) -> Option<Member> {
+    let mut members = topology.members().into_iter();
+    members.find(|member| client::role(member.client_port) == Some("leader"))
+}
+
+fn names(members: &[Member]) -> String {
+    let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+    names.join(" ")
+}
+
+/// What to type next.
+fn next(topology: Topology, leader: Option<&Member>) -> String {
+    let members = topology.members();
+    let (first, last) = (&members[0], &members[members.len() - 1]);
+    let victim = leader.unwrap_or(last);
+    let pid = state::running(victim).map_or_else(|| "PID".to_string(), |identity| identity.pid.to_string());
+    let etcdctl = format!("ETCDCTL_API=2 etcdctl --endpoints {}", topology.endpoints());
+    let rows = [
+        (
+            "write a key",
+            format!("curl {}/v2/keys/message -XPUT -d value=hello", first.client_url()),
+        ),
+        (
+            "read it",
+            format!("curl '{}/v2/keys/message?quorum=true'", last.client_url()),
+        ),
+        ("list the members", format!("{etcdctl} member list")),
+        ("kill one", format!("kill -9 {pid}   # {}", victim.name)),
+        ("see what is left", ui::command("status")),
+        ("start it again", ui::command("up")),
+        ("stop, keep the data", ui::command("down")),
+    ];
+    let rows = rows.map(|(purpose, command)| vec![format!("  {purpose}"), command]);
+    format!("\nNext:\n{}", ui::table(&rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIVE: Topology = Topology {
+        num_instances: 5,
+        client_port: 4001,
+    };
+
+    fn typed(num_instances: Option<u8>, client_port: Option<u16>) -> Up {
+        Up {
+            num_instances,
+            client_port,
+        }
+    }
+
+    #[test]
+    fn a_new_lab_has_three_members_at_etcds_ports() {
+        let topology = decide(&typed(None, None), None).expect("a lab");
+        assert_eq!((topology.num_instances, topology.client_port), (3, 2379));
+    }
+
+    #[test]
+    fn a_lab_keeps_what_it_began_with() {
+        assert_eq!(decide(&typed(None, None), Some(FIVE)).expect("the same"), FIVE);
+        assert_eq!(decide(&typed(Some(5), Some(4001)), Some(FIVE)).expect("the same"), FIVE);
+        let failure = decide(&typed(Some(3), None), Some(FIVE)).expect_err("another lab");
+        assert_eq!(failure.exit, Exit::Conflict);
+        assert!(
+            failure.todo.ends_with("up --num-instances 3 --client-port 4001"),
+            "{}",
+            failure.todo
+        );
     }
 }
