@@ -277,36 +277,21 @@ async fn converge(world: &World) -> Vec<u8> {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    let newest = world
-        .ids()
-        .iter()
-        .map(|id| world.net.member(*id).unwrap().state.store.lock().unwrap().index())
-        .max()
-        .unwrap();
-    let mut contents = Vec::new();
-    for id in world.ids() {
-        let member = world.net.member(id).unwrap();
-        let listing = loop {
-            {
-                let store = member.state.store.lock().unwrap();
-                if store.index() == newest {
-                    let mut listing = Vec::new();
-                    store
-                        .get(b"/", 0)
-                        .expect("the root")
-                        .write_get(&mut listing, 0, true, true, 0);
-                    break listing;
-                }
-                assert!(
-                    store.index() < newest,
-                    "member {id} is at {} after {newest} was the last",
-                    store.index()
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
-        contents.push(listing);
+    // A write that nobody waits for any more may still be applied, so there is no last index to
+    // wait for: they are compared once all have applied the same, at one moment.
+    let members: Vec<_> = world.ids().iter().map(|id| world.net.member(*id).unwrap()).collect();
+    let indexes = || members.iter().map(|member| member.state.store.lock().unwrap().index());
+    while indexes().min() != indexes().max() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let listing = |member: &Arc<Member>| {
+        let mut listing = Vec::new();
+        let store = member.state.store.lock().unwrap();
+        let root = store.get(b"/", 0).expect("the root");
+        root.write_get(&mut listing, 0, true, true, 0);
+        listing
+    };
+    let mut contents: Vec<_> = members.iter().map(listing).collect();
     if let Some(pair) = contents.windows(2).find(|pair| pair[0] != pair[1]) {
         let at = pair[0].iter().zip(&pair[1]).position(|(a, b)| a != b).unwrap_or(0);
         let near =
