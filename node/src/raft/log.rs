@@ -2,7 +2,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use openraft::storage::{LogState, RaftLogStorage};
@@ -22,6 +22,9 @@ pub struct Log {
     writer: SharedWriter,
     status: Arc<Status>,
     inline: bool,
+    member: u64,
+    /// No other member stores this log.
+    alone: Arc<AtomicBool>,
     /// Small appends in a row.
     small_run: u32,
 }
@@ -32,8 +35,10 @@ const INLINE_MICROS: u64 = 400;
 const INLINE_RUN: u32 = 8;
 
 impl Log {
-    pub fn new(opened: Opened, queue: mpsc::UnboundedSender<Request>, inline: bool) -> Log {
+    pub fn new(opened: Opened, queue: mpsc::UnboundedSender<Request>, inline: bool, alone: Arc<AtomicBool>) -> Log {
         Log {
+            member: opened.meta.member_id,
+            alone,
             index: opened.index,
             queue,
             writer: opened.writer,
@@ -65,15 +70,22 @@ impl Log {
 
     /// Is it quicker to write this here than to hand it to another thread and wait for its word?
     ///
-    /// Only while one small append follows another: under load the thread's overlap is worth more.
+    /// Only while one small append follows another: under load the thread's overlap is worth more. Never where
+    /// others store what this member leads: they get it first, and all disks sync at the same time.
     fn is_quick(&mut self, entries: &[Entry]) -> bool {
         let small = entries.iter().map(super::wal::weight).sum::<usize>() <= INLINE_BYTES;
         self.small_run = if small { self.small_run.saturating_add(1) } else { 0 };
         let sync = self.status.sync_micros.load(Ordering::Relaxed);
         self.inline
+            && (self.alone.load(Ordering::Relaxed) || !self.leads())
             && self.small_run > INLINE_RUN
             && (1..INLINE_MICROS).contains(&sync)
             && self.status.queued.load(Ordering::Relaxed) == 0
+    }
+
+    fn leads(&self) -> bool {
+        let vote = self.index.lock().unwrap().vote;
+        vote.is_some_and(|vote| vote.leader_id.voted_for == self.member)
     }
 }
 

@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -44,6 +45,8 @@ pub struct State {
     pub session: u64,
     pub waiters: Mutex<HashMap<u64, Vec<oneshot::Sender<Outcome>>>>,
     pub applied: watch::Sender<Applied>,
+    /// No other member stores the log.
+    pub alone: Arc<AtomicBool>,
     /// The next expiry has changed.
     pub expiry: Notify,
     /// Enough has been applied since the last snapshot for another one.
@@ -75,6 +78,7 @@ impl State {
             session,
             waiters: Mutex::default(),
             applied: watch::Sender::new(Applied::default()),
+            alone: Arc::default(),
             expiry: Notify::new(),
             snapshot_due: Notify::new(),
             snapshot_count,
@@ -166,7 +170,7 @@ impl Machine {
 
     fn adopt(&mut self, header: Header) {
         self.last_applied = header.meta.last_log_id;
-        self.membership = header.meta.last_membership;
+        self.follow(header.meta.last_membership);
         self.sessions = header.sessions;
         self.time = header.time;
         self.state.clock.not_before(header.time);
@@ -187,10 +191,16 @@ impl Machine {
             EntryPayload::Normal(batch) => self.apply_batch(batch, &id),
             EntryPayload::Membership(membership) => {
                 apply_membership(&mut self.state.store.lock().unwrap(), membership, self.time);
-                self.membership = StoredMembership::new(Some(id), membership.clone());
+                self.follow(StoredMembership::new(Some(id), membership.clone()));
             }
         }
         self.last_applied = Some(id);
+    }
+
+    fn follow(&mut self, membership: StoredMembership) {
+        let alone = membership.membership().nodes().count() == 1;
+        self.state.alone.store(alone, Ordering::Relaxed);
+        self.membership = membership;
     }
 
     fn apply_batch(&mut self, batch: &Batch, id: &LogId) {

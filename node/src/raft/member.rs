@@ -162,7 +162,7 @@ impl Member {
         let (write, requests) = mpsc::unbounded_channel();
         let disk_status = opened.wal.status.clone();
         disk.run_writer(opened.wal.writer.clone(), requests);
-        let log = Log::new(opened.wal, write, disk.serves_inline());
+        let log = Log::new(opened.wal, write, disk.serves_inline(), state.alone.clone());
         let network = Network {
             transport: transport.clone(),
             state: state.clone(),

@@ -1,5 +1,7 @@
 //! One client connection: reads requests, has them answered, one after the other.
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -18,6 +20,9 @@ const WHOLE_BODY: Duration = Duration::from_secs(120);
 /// What a client may send behind a request that is answered early before the connection is closed.
 const MAX_SKIP: u64 = 64 << 20;
 const FIRST_BUFFER: usize = 4 << 10;
+/// A lone client that asks again this soon after each answer is waited for awake: falling asleep and being woken
+/// would take longer than its next request does.
+const AWAKE: Duration = Duration::from_micros(100);
 /// Buffers beyond this are given back after a large request.
 const KEPT_BUFFER: usize = 64 << 10;
 
@@ -56,6 +61,8 @@ where
         buffer: buffered.into(),
         filled: 0,
         out: Vec::new(),
+        answered: 0,
+        pause: Duration::MAX,
     };
     conn.filled = conn.buffer.len();
     loop {
@@ -121,7 +128,14 @@ struct Conn<S> {
     buffer: Vec<u8>,
     filled: usize,
     out: Vec<u8>,
+    /// `ANSWERED` after the last answer here.
+    answered: u64,
+    /// How long the client took for its last request, and longer than `AWAKE` if others were answered meanwhile.
+    pause: Duration,
 }
+
+/// Requests answered on all connections.
+static ANSWERED: AtomicU64 = AtomicU64::new(0);
 
 struct Head {
     len: usize,
@@ -181,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                     Err(_) => return self.refuse(408, "408 Request Timeout").await,
                 }
             } else {
-                self.fill().await?
+                self.wait().await?
             };
             if read == 0 {
                 return Ok(None);
@@ -270,6 +284,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 return Ok(Some(ReadBody::Decoded { bytes, consumed: at }));
             }
         }
+    }
+
+    /// Waits for the next request.
+    async fn wait(&mut self) -> io::Result<usize> {
+        let answered = ANSWERED.fetch_add(1, Ordering::Relaxed) + 1;
+        let alone = answered == self.answered + 1;
+        self.answered = answered;
+        let awake = alone && self.pause <= AWAKE;
+        let began = Instant::now();
+        let read = self.fill_awake(if awake { AWAKE } else { Duration::ZERO }).await;
+        self.pause = if alone { began.elapsed() } else { Duration::MAX };
+        read
+    }
+
+    /// Fills, and for so long does not sleep over it.
+    async fn fill_awake(&mut self, time: Duration) -> io::Result<usize> {
+        let began = Instant::now();
+        let mut fill = std::pin::pin!(self.fill());
+        while began.elapsed() < time {
+            if let Poll::Ready(read) = futures_util::poll!(fill.as_mut()) {
+                return read;
+            }
+            tokio::task::yield_now().await;
+        }
+        fill.await
     }
 
     async fn fill_soon(&mut self) -> io::Result<bool> {
