@@ -81,7 +81,7 @@ async fn drive(
     let deadline = Instant::now() + member.request_timeout();
     let done = tokio::time::timeout_at(deadline, deliver(&member, &bytes)).await;
     active.lock().unwrap().remove(&number);
-    drop(permit);
+    drop((permit, bytes));
     match done {
         Ok(Forwarded::Committed) => {
             // Applied here a little later than at the leader. Those who wait give up by themselves; the entry in the
