@@ -1,6 +1,8 @@
 //! The parts of a Corelab node.
 //!
-//! `kv` is pure; `raft` alone knows openraft; `etcd` is the server on top of both.
+//! `kv` is pure; `raft` alone knows openraft; `etcd` is the server on top of both;
+//! `client` talks to such servers, `tls` reads certificates for either side.
+pub mod client;
 #[cfg(feature = "server")]
 pub mod etcd;
 #[cfg(feature = "server")]
@@ -11,3 +13,4 @@ pub mod log;
 pub mod raft;
 #[cfg(feature = "server")]
 pub mod sys;
+pub mod tls;

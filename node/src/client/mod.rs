@@ -1,0 +1,18 @@
+//! Talking to etcd servers over HTTP.
+use std::time::Duration;
+
+use crate::tls;
+
+/// How long a server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// An HTTP client that goes where it is told and nowhere else: no proxy of the environment, no redirect by itself.
+pub fn http(files: &tls::Files) -> Result<reqwest::Client, String> {
+    reqwest::Client::builder()
+        .use_preconfigured_tls(tls::client::config(files)?)
+        .connect_timeout(CONNECT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(|error| format!("cannot make an HTTP client: {error}"))
+}

@@ -1,0 +1,42 @@
+//! Certificates for whoever connects and whoever listens: what the `*-file` flags name, read into rustls.
+pub mod client;
+
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// The files of one side, as the flags name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub trusted_ca: Option<PathBuf>,
+    /// A server's: refuse clients without a certificate that the CA signed.
+    pub client_cert_auth: bool,
+}
+
+impl Files {
+    pub fn is_empty(&self) -> bool {
+        self.cert.is_none() && self.key.is_none() && self.trusted_ca.is_none()
+    }
+}
+
+pub fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
+    std::sync::Arc::new(rustls::crypto::ring::default_provider())
+}
+
+pub fn read_certs(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let cannot = |error: &dyn std::fmt::Display| format!("cannot read the certificates in {}: {error}", path.display());
+    let certs = CertificateDer::pem_file_iter(path).map_err(|error| cannot(&error))?;
+    let certs: Vec<_> = certs.collect::<Result<_, _>>().map_err(|error| cannot(&error))?;
+    if certs.is_empty() {
+        return Err(cannot(&"there is no CERTIFICATE block"));
+    }
+    Ok(certs)
+}
+
+pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| format!("cannot read the private key in {}: {error}", path.display()))
+}
