@@ -68,33 +68,14 @@ impl Setup {
             .map(|(i, (_, peer))| format!("m{i}={}", url(peer)))
             .collect();
         let list = list.join(",");
-        let members = ports.into_iter().enumerate().map(|(i, (client, peer))| {
+        let members = ports.into_iter().enumerate().map(|(i, ports)| {
             let elsewhere = self.data_dirs.iter().find(|(member, _)| *member == i);
             let data_dir = elsewhere.map_or_else(|| dir.path().join(format!("m{i}")), |(_, path)| path.clone());
-            let mut args: Vec<String> = ["etcd", "--name"].map(str::to_string).to_vec();
-            args.extend([format!("m{i}"), "--data-dir".into(), data_dir.display().to_string()]);
-            for (flag, value) in [
-                ("--listen-client-urls", url(&client)),
-                ("--advertise-client-urls", url(&client)),
-                ("--listen-peer-urls", url(&peer)),
-                ("--initial-advertise-peer-urls", url(&peer)),
-                ("--initial-cluster", list.clone()),
-            ] {
-                args.extend([flag.to_string(), value]);
-            }
-            args.extend(self.flags.iter().cloned());
-            Member {
-                name: format!("m{i}"),
-                client: SocketAddr::from(([127, 0, 0, 1], client.number)),
-                data_dir,
-                args,
-                log: dir.path().join(format!("m{i}.log")),
-                process: None,
-                _ports: [client, peer],
-            }
+            Member::new(&format!("m{i}"), dir.path(), data_dir, ports, &list, &self.flags)
         });
         Cluster {
             members: members.collect(),
+            flags: self.flags.clone(),
             dir,
         }
     }
@@ -103,6 +84,7 @@ impl Setup {
 pub struct Cluster {
     /// Dropped, and so killed, before the directory.
     pub members: Vec<Member>,
+    flags: Vec<String>,
     pub dir: TempDir,
 }
 
@@ -136,6 +118,40 @@ impl Cluster {
         })
     }
 
+    /// One more member, which is not declared and not started yet: it is to join those that are there.
+    pub fn newcomer(&mut self, name: &str) -> &mut Member {
+        let ports = (ports::claim(), ports::claim());
+        let own = format!("{name}=http://127.0.0.1:{}", ports.1.number);
+        let others = self
+            .members
+            .iter()
+            .map(|member| format!("{}={}", member.name, member.peer_url));
+        let list = others.chain([own]).collect::<Vec<_>>().join(",");
+        let flags = [&self.flags[..], &["--initial-cluster-state".into(), "existing".into()]].concat();
+        let data_dir = self.dir.path().join(name);
+        self.members
+            .push(Member::new(name, self.dir.path(), data_dir, ports, &list, &flags));
+        self.members.last_mut().expect("just added")
+    }
+
+    /// Declares one more member and starts it. Returns when it takes part.
+    #[track_caller]
+    pub fn grow(&mut self, name: &str) {
+        let peer_url = self.newcomer(name).peer_url.clone();
+        let id = self.members[0].declare(&peer_url);
+        let member = self.members.last_mut().expect("just added");
+        member.start();
+        member.process().wait_log("published {");
+        member.wait_ready();
+        eventually(&format!("{name} decides, too"), || {
+            let line = format!("member {id} has caught up");
+            self.members
+                .iter()
+                .any(|member| member.log().contains(&line))
+                .then_some(())
+        });
+    }
+
     pub fn urls(&self) -> String {
         let urls: Vec<String> = self.members.iter().map(Member::url).collect();
         urls.join(",")
@@ -145,14 +161,48 @@ impl Cluster {
 pub struct Member {
     pub name: String,
     pub client: SocketAddr,
+    pub peer_url: String,
     pub data_dir: PathBuf,
-    args: Vec<String>,
+    pub args: Vec<String>,
     log: PathBuf,
     process: Option<Process>,
     _ports: [Port; 2],
 }
 
 impl Member {
+    fn new(
+        name: &str,
+        dir: &Path,
+        data_dir: PathBuf,
+        (client, peer): (Port, Port),
+        list: &str,
+        flags: &[String],
+    ) -> Member {
+        let url = |port: &Port| format!("http://127.0.0.1:{}", port.number);
+        let mut args: Vec<String> = ["etcd", "--name", name].map(str::to_string).to_vec();
+        for (flag, value) in [
+            ("--data-dir", data_dir.display().to_string()),
+            ("--listen-client-urls", url(&client)),
+            ("--advertise-client-urls", url(&client)),
+            ("--listen-peer-urls", url(&peer)),
+            ("--initial-advertise-peer-urls", url(&peer)),
+            ("--initial-cluster", list.to_string()),
+        ] {
+            args.extend([flag.to_string(), value]);
+        }
+        args.extend(flags.iter().cloned());
+        Member {
+            name: name.to_string(),
+            client: SocketAddr::from(([127, 0, 0, 1], client.number)),
+            peer_url: url(&peer),
+            data_dir,
+            args,
+            log: dir.join(format!("{name}.log")),
+            process: None,
+            _ports: [client, peer],
+        }
+    }
+
     /// Starts the member, on the data of the run before if there was one. Returns at once.
     #[track_caller]
     pub fn start(&mut self) {
@@ -239,6 +289,30 @@ impl Member {
             answer.text()
         );
         answer
+    }
+
+    /// What the members API answers.
+    #[track_caller]
+    pub fn members(&self, method: &str, rest: &str, body: &str) -> Answer {
+        let answer = http::ask_json(self.client, method, &format!("/v2/members{rest}"), body);
+        answer.unwrap_or_else(|error| panic!("{method} /v2/members{rest}: {error}"))
+    }
+
+    /// Announces a member to be started; its id.
+    #[track_caller]
+    pub fn declare(&self, peer_url: &str) -> String {
+        let answer = self.members("POST", "", &format!("{{\"peerURLs\":[\"{peer_url}\"]}}"));
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["id"].as_str().expect("an id").to_string()
+    }
+
+    /// The id of the member at a peer URL, as this one knows it.
+    #[track_caller]
+    pub fn id_of(&self, peer_url: &str) -> Option<String> {
+        let members = self.members("GET", "", "").json();
+        let members = members["members"].as_array().expect("members").clone();
+        let found = members.iter().find(|member| member["peerURLs"][0] == peer_url);
+        found.map(|member| member["id"].as_str().expect("an id").to_string())
     }
 
     /// The JSON of a key, or of what went wrong with it.

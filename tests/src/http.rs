@@ -144,6 +144,15 @@ pub fn ask(to: SocketAddr, method: &str, path: &str, form: Option<&str>) -> io::
     Conn::open(to)?.ask(method, path, form)
 }
 
+/// The same with JSON in the body.
+pub fn ask_json(to: SocketAddr, method: &str, path: &str, body: &str) -> io::Result<Answer> {
+    let mut conn = Conn::open(to)?;
+    let length = body.len();
+    let head = format!("Host: test\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n");
+    conn.send_raw(format!("{method} {path} HTTP/1.1\r\n{head}\r\n{body}").as_bytes())?;
+    conn.answer(false)
+}
+
 /// A watch, and the events it brings.
 pub struct Watch {
     conn: Conn,

@@ -16,3 +16,12 @@ pub fn http(files: &tls::Files) -> Result<reqwest::Client, String> {
         .build()
         .map_err(|error| format!("cannot make an HTTP client: {error}"))
 }
+
+/// What lies under an HTTP client's error: "connection refused" rather than that a request could not be sent.
+pub fn reason(error: &reqwest::Error) -> String {
+    let mut last: &dyn std::error::Error = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}

@@ -6,20 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use super::cluster::MemberInfo;
-use super::config::Config;
-use super::ids;
+use super::config::{ClusterState, Config};
+use super::remote::Remote;
+use super::urls::Url;
+use super::{ids, join};
 use crate::log::{self, LogLine};
-use crate::raft::Options;
 use crate::raft::disk::{DirLock, Disk};
 use crate::raft::member::{self, Opened};
 use crate::raft::types::Peer;
 use crate::raft::wal::{Meta, OpenError};
-
-/// How long a peer has to say who its members are.
-const PEER_TIMEOUT: Duration = Duration::from_secs(1);
+use crate::raft::{Options, backup};
 
 /// Entries that etcd keeps behind a snapshot for members that lag.
 const CATCH_UP_ENTRIES: u64 = 5000;
@@ -74,6 +70,16 @@ pub async fn bootstrap(config: &Config, disk: &Arc<dyn Disk>) -> Result<Bootstra
             "etcdmain",
             "the server is already initialized as member before, starting as etcd member..."
         );
+        let opened = match config.force_new_cluster {
+            true => {
+                let peer = Peer {
+                    peer_urls: texts(&config.initial_advertise_peer_urls),
+                };
+                backup::go_alone(opened, &options, disk, peer)
+                    .map_err(|error| cannot("force a new cluster with", data_dir, error))?
+            }
+            false => opened,
+        };
         return Ok(Bootstrap {
             opened,
             options,
@@ -81,7 +87,10 @@ pub async fn bootstrap(config: &Config, disk: &Arc<dyn Disk>) -> Result<Bootstra
             lock,
         });
     }
-    let (meta, members) = new_cluster(config).await?;
+    let (meta, first_members) = match config.initial_cluster_state {
+        ClusterState::New => new_cluster(config).await.map(|(meta, members)| (meta, Some(members)))?,
+        ClusterState::Existing => (join::join(config).await?, None),
+    };
     let opened =
         member::create(disk, &options, meta).map_err(|error| cannot("create the log in", &options.wal_dir, error))?;
     log::info!(
@@ -93,7 +102,7 @@ pub async fn bootstrap(config: &Config, disk: &Arc<dyn Disk>) -> Result<Bootstra
     Ok(Bootstrap {
         opened,
         options,
-        first_members: Some(members),
+        first_members,
         lock,
     })
 }
@@ -111,7 +120,12 @@ fn options(config: &Config, member_dir: PathBuf) -> Options {
         history: config.event_history_size,
         wall: None,
         session: rand::random(),
+        salvage: config.force_new_cluster,
     }
+}
+
+pub(super) fn texts(urls: &[Url]) -> Vec<String> {
+    urls.iter().map(|url| url.as_str().to_string()).collect()
 }
 
 /// Computes who is who in a cluster that `--initial-cluster` describes.
@@ -120,7 +134,7 @@ async fn new_cluster(config: &Config) -> Result<(Meta, BTreeMap<u64, Peer>), Fai
     let mut members = BTreeMap::new();
     let mut own = None;
     for (name, urls) in &config.initial_cluster {
-        let peer_urls: Vec<String> = urls.iter().map(|url| url.as_str().to_string()).collect();
+        let peer_urls = texts(urls);
         let id = ids::member_id(&peer_urls, &config.initial_cluster_token, None);
         if *name == config.name {
             own = Some(id);
@@ -134,10 +148,13 @@ async fn new_cluster(config: &Config) -> Result<(Meta, BTreeMap<u64, Peer>), Fai
             config.name
         )
     })?;
-    let others = members.iter().filter(|(id, _)| **id != own);
-    let asked = futures_util::future::join_all(others.map(|(_, peer)| is_bootstrapped(peer, own))).await;
-    if asked.contains(&true) {
-        return Err(format!("member {} has already been bootstrapped", ids::hex(own)).into());
+    if members.len() > 1 {
+        let remote = Remote::new()?;
+        let others = members.iter().filter(|(id, _)| **id != own);
+        let asked = futures_util::future::join_all(others.map(|(_, peer)| is_bootstrapped(&remote, peer, own))).await;
+        if asked.contains(&true) {
+            return Err(format!("member {} has already been bootstrapped", ids::hex(own)).into());
+        }
     }
     Ok((
         Meta {
@@ -150,32 +167,12 @@ async fn new_cluster(config: &Config) -> Result<(Meta, BTreeMap<u64, Peer>), Fai
 
 /// Does another member know that one with our id has run before? Then our data is lost, and a new start under the
 /// same id could undo what was voted and acknowledged.
-async fn is_bootstrapped(peer: &Peer, own: u64) -> bool {
-    for url in &peer.peer_urls {
-        if let Ok(Ok(members)) = tokio::time::timeout(PEER_TIMEOUT, peer_members(url)).await {
-            return members
-                .iter()
-                .any(|member| member.id == own && !member.client_urls.is_empty());
-        }
+async fn is_bootstrapped(remote: &Remote, peer: &Peer, own: u64) -> bool {
+    let urls: Vec<&str> = peer.peer_urls.iter().map(String::as_str).collect();
+    match remote.members(&urls).await {
+        Ok(known) => known.members.iter().any(|member| member.id == own && member.has_run()),
+        Err(_) => false,
     }
-    false
-}
-
-/// The members that a peer knows.
-async fn peer_members(url: &str) -> io::Result<Vec<MemberInfo>> {
-    let address = url
-        .strip_prefix("http://")
-        .ok_or_else(|| io::Error::other("not an http URL"))?;
-    let mut stream = tokio::net::TcpStream::connect(address).await?;
-    let request = format!("GET /members HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(16 << 20).read_to_end(&mut answer).await?;
-    let split = answer.windows(4).position(|window| window == b"\r\n\r\n");
-    let body = split
-        .map(|at| &answer[at + 4..])
-        .ok_or_else(|| io::Error::other("no answer"))?;
-    serde_json::from_slice(body).map_err(io::Error::other)
 }
 
 /// The address behind a host name, IPv4 before IPv6, as Go picks one.

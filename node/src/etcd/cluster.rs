@@ -16,6 +16,13 @@ pub struct MemberInfo {
     pub client_urls: Vec<String>,
 }
 
+impl MemberInfo {
+    /// It has been started once: a member publishes its name when it runs.
+    pub fn has_run(&self) -> bool {
+        !self.name.is_empty() || !self.client_urls.is_empty()
+    }
+}
+
 mod hex_id {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

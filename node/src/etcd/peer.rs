@@ -15,8 +15,10 @@ use crate::raft::peer::PROTOCOL;
 /// Answers other members.
 pub struct PeerApi(pub Arc<Server>);
 
-/// A connection that has left HTTP.
-pub struct Upgraded;
+/// A connection that has left HTTP, and the member at its other end.
+pub struct Upgraded {
+    from: u64,
+}
 
 impl Handler for PeerApi {
     type Handed = Upgraded;
@@ -88,7 +90,7 @@ impl PeerApi {
             return Next::Answered;
         }
         reply.start(101).switch(PROTOCOL);
-        Next::Handed(Upgraded)
+        Next::Handed(Upgraded { from })
     }
 }
 
@@ -98,5 +100,10 @@ pub async fn run<S: AsyncRead + AsyncWrite>(taken: Taken<S, Upgraded>, server: A
         let member = server.member.clone();
         async move { member.handle(message).await }
     };
-    crate::raft::peer::serve(read, write, taken.buffered, handle).await;
+    let Upgraded { from } = taken.handed;
+    tokio::select! {
+        () = crate::raft::peer::serve(read, write, taken.buffered, handle) => {}
+        // It learns why when it connects again.
+        () = server.member.excludes(from) => {}
+    }
 }

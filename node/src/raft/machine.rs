@@ -184,7 +184,7 @@ impl Machine {
         self.state.expiry.notify_one();
     }
 
-    fn apply_entry(&mut self, entry: Entry) {
+    pub(super) fn apply_entry(&mut self, entry: Entry) {
         let id = entry.log_id;
         match &entry.payload {
             EntryPayload::Blank => {}
@@ -245,7 +245,13 @@ impl Machine {
         }
     }
 
-    fn header(&self) -> Header {
+    /// No other members from here on.
+    pub(super) fn reduce_to(&mut self, membership: Membership) {
+        apply_membership(&mut self.state.store.lock().unwrap(), &membership, self.time);
+        self.follow(StoredMembership::new(self.last_applied, membership));
+    }
+
+    pub(super) fn header(&self) -> Header {
         let meta = SnapshotMeta {
             last_log_id: self.last_applied,
             last_membership: self.membership.clone(),

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver;
-use openraft::{ChangeMembers, SnapshotPolicy};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -22,13 +21,13 @@ use super::rpc::{self, Class, SnapshotPart, Transport};
 use super::snapshot::{self, SnapshotFile};
 use super::types::{Batch, Peer, Raft, Snapshot, StoredMembership, TypeConfig};
 use super::wal::{self, Meta, OpenError};
-use super::{batch, read};
+use super::{batch, change, read};
 use crate::kv::{Command, Store, Time};
 
 /// Commands that may queue up for a batch before clients have to wait to hand theirs in.
 const QUEUE: usize = 16 * 1024;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     pub snap_dir: PathBuf,
     pub wal_dir: PathBuf,
@@ -44,6 +43,8 @@ pub struct Options {
     pub wall: Option<Time>,
     /// A number no other run of a member has.
     pub session: u64,
+    /// Cut a log at the damage in its last segment instead of refusing it: a copy made of a log in use may end so.
+    pub salvage: bool,
 }
 
 const MAX_APPEND_ENTRIES: u64 = 1024;
@@ -54,7 +55,7 @@ pub struct Member {
     pub state: Arc<State>,
     pub log: Log,
     pub disk_status: Arc<wal::Status>,
-    options: Options,
+    pub(super) options: Options,
     transport: Arc<dyn Transport>,
     disk: Arc<dyn Disk>,
     proposals: mpsc::Sender<Proposal>,
@@ -80,20 +81,11 @@ struct Incoming {
     offset: u64,
 }
 
-/// A change of the membership, made by the leader.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Change {
-    Add(u64, Peer),
-    Promote(u64),
-    Update(u64, Peer),
-    Remove(u64),
-}
-
 /// What is on a member's disk before it runs.
 pub struct Opened {
-    wal: wal::Opened,
-    header: Option<snapshot::Header>,
-    store: Store,
+    pub(super) wal: wal::Opened,
+    pub(super) header: Option<snapshot::Header>,
+    pub(super) store: Store,
 }
 
 impl Opened {
@@ -108,7 +100,14 @@ pub fn open(disk: &Arc<dyn Disk>, options: &Options) -> Result<Option<Opened>, O
     disk.create_dir(&options.wal_dir)?;
     let snapshot = snapshot::newest(disk, &options.snap_dir, options.history)?;
     let covered = snapshot.as_ref().and_then(|(header, _)| header.meta.last_log_id);
-    let Some(wal) = wal::open(disk.clone(), &options.wal_dir, covered, options.max_wals)? else {
+    let Some(wal) = wal::open(
+        disk.clone(),
+        &options.wal_dir,
+        covered,
+        options.max_wals,
+        options.salvage,
+    )?
+    else {
         return Ok(None);
     };
     let purged = wal.index.lock().unwrap().purged;
@@ -196,7 +195,7 @@ impl Member {
             tokio::spawn(read::run(member.clone(), reads)),
             tokio::spawn(expire(member.clone())),
             tokio::spawn(take_snapshots(member.clone())),
-            tokio::spawn(promote_learners(member.clone())),
+            tokio::spawn(change::promote_learners(member.clone())),
         ];
         *member.tasks.lock().unwrap() = tasks.iter().map(|task| task.abort_handle()).collect();
         Ok(member)
@@ -257,6 +256,19 @@ impl Member {
         }
     }
 
+    /// Returns when the cluster has members, and this one is not among them.
+    pub async fn excludes(&self, id: u64) {
+        let mut news = self.news();
+        loop {
+            let membership = self.membership();
+            let members = membership.membership();
+            let excluded = members.get_node(&id).is_none() && members.nodes().next().is_some();
+            if excluded || !news.changed().await {
+                return;
+            }
+        }
+    }
+
     /// Returns when there is news of a leader, or soon.
     pub async fn look_again(&self) {
         const SOON: Duration = Duration::from_millis(20);
@@ -306,66 +318,6 @@ impl Member {
         self.transport.call(to, &peer, class, request).await
     }
 
-    /// Changes the membership and waits until the change is applied here.
-    pub async fn change(&self, change: Change) -> io::Result<()> {
-        let deadline = tokio::time::Instant::now() + self.request_timeout();
-        let timeout = || io::Error::new(io::ErrorKind::TimedOut, "no leader made the change in time");
-        loop {
-            let answer = match self.leader() {
-                Some(leader) if leader == self.id => self.change_here(change.clone()).await.map_err(io::Error::other),
-                Some(leader) => {
-                    let call = self.call(leader, Class::Client, rpc::message(rpc::CHANGE, &change));
-                    match tokio::time::timeout_at(deadline, call).await {
-                        Ok(Ok(bytes)) => rpc::parse_answer::<u64>(&bytes),
-                        Ok(Err(error)) => Err(error),
-                        Err(_) => return Err(timeout()),
-                    }
-                }
-                None => Err(timeout()),
-            };
-            match answer {
-                Ok(index) => {
-                    return tokio::time::timeout_at(deadline, self.state.wait_applied(index))
-                        .await
-                        .map_err(|_| timeout());
-                }
-                Err(error) if tokio::time::Instant::now() >= deadline => return Err(error),
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-    }
-
-    async fn change_here(&self, change: Change) -> Result<u64, String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        let is_voter = |id: u64| self.membership().membership().voter_ids().any(|voter| voter == id);
-        let response = match change {
-            Change::Add(id, peer) => self.raft.add_learner(id, peer, false).await,
-            Change::Promote(id) => {
-                self.raft
-                    .change_membership(ChangeMembers::AddVoterIds([id].into()), true)
-                    .await
-            }
-            Change::Update(id, peer) => {
-                self.raft
-                    .change_membership(ChangeMembers::SetNodes([(id, peer)].into()), true)
-                    .await
-            }
-            Change::Remove(id) if is_voter(id) => {
-                self.raft
-                    .change_membership(ChangeMembers::RemoveVoters([id].into()), false)
-                    .await
-            }
-            Change::Remove(id) => {
-                self.raft
-                    .change_membership(ChangeMembers::RemoveNodes([id].into()), false)
-                    .await
-            }
-        };
-        response
-            .map(|response| response.log_id.index)
-            .map_err(|error| text(&error))
-    }
-
     /// Answers a request of another member.
     pub async fn handle(&self, mut request: Bytes) -> Bytes {
         if request.is_empty() {
@@ -404,7 +356,7 @@ impl Member {
             rpc::FORWARD => rpc::answer::<_, io::Error>(Ok(rpc::Forwarded::NotLeader)),
             rpc::READ_INDEX => rpc::answer::<_, io::Error>(Ok(read::confirm(self).await)),
             rpc::CHANGE => match rpc::parse(&body) {
-                Ok(change) => rpc::answer(self.change_here(change).await),
+                Ok(change) => rpc::answer(change::make(self, change).await),
                 Err(error) => rpc::answer::<(), _>(Err(error)),
             },
             _ => rpc::answer::<(), _>(Err(format!(
@@ -525,40 +477,5 @@ async fn take_snapshots(member: Arc<Member>) {
         if member.raft.trigger().snapshot().await.is_err() {
             return;
         }
-    }
-}
-
-/// A new member takes part in decisions once it has what the others have.
-async fn promote_learners(member: Arc<Member>) {
-    /// Entries a learner may lag and still count as caught up.
-    const CLOSE: u64 = 64;
-    const LOOK_AGAIN: Duration = Duration::from_millis(100);
-    let mut news = member.raft.server_metrics();
-    loop {
-        let learners: Vec<u64> = news
-            .borrow_watched()
-            .membership_config
-            .membership()
-            .learner_ids()
-            .collect();
-        if learners.is_empty() || !member.is_leader() {
-            if news.changed().await.is_err() {
-                return;
-            }
-            continue;
-        }
-        let ready = {
-            let now = member.raft.metrics();
-            let now = now.borrow_watched();
-            let last = now.last_log_index.unwrap_or(0);
-            let matched = |id: &u64| now.replication.as_ref().and_then(|all| all.get(id).copied().flatten());
-            learners
-                .into_iter()
-                .find(|id| matched(id).is_some_and(|id| id.index + CLOSE >= last))
-        };
-        if let Some(id) = ready {
-            let _ = member.change_here(Change::Promote(id)).await;
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }

@@ -7,7 +7,7 @@
 //!   4 snapshot     postcard(SnapshotPart)                                                      answer: postcard
 //!   6 forward      a batch (batch.rs)                                                          answer: postcard(Forwarded)
 //!   7 read index   nothing                                                                     answer: postcard(ReadIndex)
-//!   8 change       postcard(member::Change)                                                    answer: postcard(log index)
+//!   8 change       postcard(change::Change)                                                    answer: postcard(change::Changed)
 //! ```
 //! The connection's greeting (`peer.rs`) carries the version.
 use std::future::Future;

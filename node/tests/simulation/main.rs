@@ -59,6 +59,7 @@ fn options(world: &World, id: u64) -> Options {
         // Every machine's own clock is off by a second.
         wall: Some((1_000_000 + id) * 1_000_000_000),
         session: *sessions,
+        salvage: false,
     }
 }
 

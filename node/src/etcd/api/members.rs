@@ -5,13 +5,15 @@ use super::json::{self, Mismatch, Value};
 use super::{allow, no_auth, refuse};
 use crate::etcd::auth::access;
 use crate::etcd::cluster::{self, MemberInfo};
+use crate::etcd::http::form::Form;
 use crate::etcd::http::reply::{JSON, TEXT};
 use crate::etcd::http::{Reply, Request};
 use crate::etcd::server::Server;
 use crate::etcd::{ids, urls};
 use crate::kv::Time;
-use crate::raft::Change;
+use crate::raft::change::Refused;
 use crate::raft::types::Peer;
+use crate::raft::{Change, ChangeError};
 
 /// A refused change: status and message.
 type Refusal = (u16, String);
@@ -42,7 +44,7 @@ pub async fn handle(server: &Arc<Server>, request: &Request<'_>, reply: &mut Rep
         }
         method => {
             let done = match parse_id(rest) {
-                Some(id) if method == "DELETE" => remove(server, id).await,
+                Some(id) if method == "DELETE" => remove(server, request, id).await,
                 Some(id) => update(server, request, id).await,
                 None => Err(no_such(&String::from_utf8_lossy(rest))),
             };
@@ -118,7 +120,8 @@ async fn update(server: &Server, request: &Request<'_>, id: u64) -> Result<(), R
     change(server, "updating", id, Change::Update(id, peer(&peer_urls))).await
 }
 
-async fn remove(server: &Server, id: u64) -> Result<(), Refusal> {
+/// `?force=true` removes a member even where too few of those that stay can be reached to go on.
+async fn remove(server: &Server, request: &Request<'_>, id: u64) -> Result<(), Refusal> {
     let _one_at_a_time = settle(server).await?;
     if is_removed(server, id) {
         return Err((410, format!("Member permanently removed: {id:x}")));
@@ -126,13 +129,8 @@ async fn remove(server: &Server, id: u64) -> Result<(), Refusal> {
     if !members(server).iter().any(|member| member.id == id) {
         return Err(no_such(&ids::hex(id)));
     }
-    // Members that never ran take no part in decisions yet: they cannot stay behind alone.
-    let membership = server.member.membership();
-    if membership.membership().voter_ids().all(|voter| voter == id) {
-        let why = "re-configuration failed due to not enough started members";
-        return Err(unexpected("removing", id, why));
-    }
-    change(server, "removing", id, Change::Remove(id)).await
+    let force = Form::of(request).is_ok_and(|form| form.boolean("force") == Ok(Some(true)));
+    change(server, "removing", id, Change::Remove { id, force }).await
 }
 
 /// Lets one change at a time through, and waits until all that were made before are known here.
@@ -148,11 +146,18 @@ async fn settle(server: &Server) -> Result<tokio::sync::MutexGuard<'_, ()>, Refu
 }
 
 async fn change(server: &Server, doing: &str, id: u64, change: Change) -> Result<(), Refusal> {
-    server
-        .member
-        .change(change)
-        .await
-        .map_err(|error| unexpected(doing, id, &error.to_string()))
+    match server.member.change(change).await {
+        Ok(()) => Ok(()),
+        Err(ChangeError::Refused(Refused::PeerUrlExists)) => Err(url_exists()),
+        Err(ChangeError::Refused(why @ Refused::NoQuorum { .. })) => {
+            crate::log::warning!("etcdserver", "refused {doing} member {id:x}: {why}");
+            Err((
+                412,
+                format!("etcdserver: re-configuration failed due to not enough started members: {why}"),
+            ))
+        }
+        Err(error) => Err(unexpected(doing, id, &error.to_string())),
+    }
 }
 
 /// The peer URLs in a body, sorted.
@@ -208,9 +213,13 @@ fn is_removed(server: &Server, id: u64) -> bool {
 fn free(members: &[MemberInfo], peer_urls: &[String]) -> Result<(), Refusal> {
     let taken = |url| members.iter().any(|member| member.peer_urls.contains(url));
     match peer_urls.iter().any(taken) {
-        true => Err((409, "etcdserver: peerURL exists".into())),
+        true => Err(url_exists()),
         false => Ok(()),
     }
+}
+
+fn url_exists() -> Refusal {
+    (409, "etcdserver: peerURL exists".into())
 }
 
 /// The id in a path, as Go's ParseUint reads it.

@@ -49,6 +49,7 @@ pub struct Config {
     pub initial_cluster_state: ClusterState,
     pub initial_cluster_token: String,
     pub advertise_client_urls: Vec<Url>,
+    pub force_new_cluster: bool,
     pub log_level: Level,
     pub log_package_levels: Vec<(String, Level)>,
 }

@@ -1,9 +1,7 @@
 //! From the flags as given to a `Config`, or to what is wrong with them.
 use std::path::PathBuf;
 
-use super::table::{
-    DEFAULT_INITIAL_CLUSTER, DEFAULT_NAME, DEFAULT_SNAPSHOT_COUNT, EXISTING, FLAGS, Fate, Missing, TLS,
-};
+use super::table::{DEFAULT_INITIAL_CLUSTER, DEFAULT_NAME, DEFAULT_SNAPSHOT_COUNT, FLAGS, Fate, Missing, TLS};
 use super::values::Given;
 use super::{ClusterState, Config, bootstrap};
 use crate::etcd::urls::{Scheme, Url};
@@ -80,6 +78,7 @@ pub fn resolve(given: &mut Given) -> Result<Config, Problem> {
         },
         initial_cluster_token: given.text("initial-cluster-token"),
         advertise_client_urls,
+        force_new_cluster: given.bool("force-new-cluster"),
         log_level,
         log_package_levels,
     })
@@ -102,8 +101,7 @@ fn refuse_missing(given: &mut Given) -> Result<(), Problem> {
             harmless => harmless == Some(text),
         };
         if !asks_nothing {
-            let value = if missing == EXISTING { " existing" } else { "" };
-            return Err(not_yet(&format!("--{}{value}", flag.name), &missing));
+            return Err(not_yet(&format!("--{}", flag.name), &missing));
         }
     }
     if given.is_set("strict-reconfig-check") && !given.bool("strict-reconfig-check") {

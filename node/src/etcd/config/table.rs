@@ -62,14 +62,6 @@ pub const DEFAULT_CLIENT_URLS: &str = "http://localhost:2379,http://localhost:40
 pub const DEFAULT_INITIAL_CLUSTER: &str = "default=http://localhost:2380,default=http://localhost:7001";
 pub const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
 
-/// Whether a member can join a running cluster. Turn this on when the server fetches the members from its peers.
-pub const EXISTING_AVAILABLE: bool = false;
-
-pub const EXISTING: Missing = Missing {
-    why: "this server cannot fetch the members from a running cluster",
-    instead: "bootstrap all members together with --initial-cluster-state new",
-    harmless: Some("new"),
-};
 /// Said of https:// addresses as well as of the flags.
 pub const TLS: Missing = Missing {
     why: "this server does not speak TLS",
@@ -98,11 +90,6 @@ const PROXY_TUNING: Missing = Missing {
     harmless: None,
     ..PROXY
 };
-const FORCE: Missing = Missing {
-    why: "this server cannot drop the other members of a data directory",
-    instead: "start with a new --data-dir",
-    harmless: Some("false"),
-};
 const PPROF: Missing = Missing {
     why: "this server has no profiles to serve",
     instead: "use perf on the process",
@@ -120,12 +107,6 @@ const V3_RETENTION: Missing = Missing {
 };
 
 const STATES: Kind = Kind::OneOf(&["new", "existing"]);
-const STATE_FATE: Fate = if EXISTING_AVAILABLE {
-    Fate::Used
-} else {
-    Fate::NotYet(EXISTING)
-};
-
 use Fate::{Ignored, NotYet, Removed, Used};
 use Kind::{Addr, Bool, Cors, OneOf, Text, Uint, Urls};
 
@@ -176,7 +157,7 @@ pub const FLAGS: &[Flag] = &[
     flag(MEMBER, "version", "false", Bool, Used, "Print the version and exit."),
     flag(CLUSTERING, "initial-advertise-peer-urls", DEFAULT_PEER_URLS, Urls, Used, "This member's peer URLs, as told to the cluster."),
     flag(CLUSTERING, "initial-cluster", DEFAULT_INITIAL_CLUSTER, Text, Used, "Initial cluster configuration for bootstrapping."),
-    flag(CLUSTERING, "initial-cluster-state", "new", STATES, STATE_FATE, "Initial cluster state ('new' or 'existing')."),
+    flag(CLUSTERING, "initial-cluster-state", "new", STATES, Used, "Initial cluster state ('new' or 'existing')."),
     flag(CLUSTERING, "initial-cluster-token", "etcd-cluster", Text, Used, "Keeps clusters with the same members apart."),
     flag(CLUSTERING, "advertise-client-urls", DEFAULT_CLIENT_URLS, Urls, Used, "This member's client URLs, as told to clients."),
     flag(CLUSTERING, "discovery", "", Text, NotYet(DISCOVERY), "Discovery URL used to bootstrap the cluster."),
@@ -204,7 +185,7 @@ pub const FLAGS: &[Flag] = &[
     flag(SECURITY, "peer-auto-tls", "false", Bool, NotYet(TLS_SWITCH), "Peer TLS with generated certificates."),
     flag(LOGGING, "debug", "false", Bool, Used, "Enable debug-level logging for etcd."),
     flag(LOGGING, "log-package-levels", "", Text, Used, "Log level of each package, as 'etcdmain=CRITICAL,etcdserver=DEBUG'."),
-    flag(UNSAFE, "force-new-cluster", "false", Bool, NotYet(FORCE), "Force to create a new one-member cluster."),
+    flag(UNSAFE, "force-new-cluster", "false", Bool, Used, "Force to create a new one-member cluster."),
     flag(PROFILING, "enable-pprof", "false", Bool, NotYet(PPROF), "Serve profiles at the client URLs."),
     flag(EXPERIMENTAL, "experimental-v3demo", "false", Bool, NotYet(V3), "The v3 API's demo."),
     flag(EXPERIMENTAL, "experimental-gRPC-addr", "127.0.0.1:2378", Text, NotYet(V3_ADDR), "Where the v3 demo listens."),

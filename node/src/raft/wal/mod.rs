@@ -27,6 +27,19 @@ pub struct Opened {
     pub writer: SharedWriter,
 }
 
+impl Opened {
+    /// Everything up to here is in a snapshot, and is all there is. For a log that nothing else uses yet.
+    pub fn drop_entries(&self, last: LogId) -> std::io::Result<()> {
+        self.index.lock().unwrap().purge(last);
+        let (done, mut wait) = tokio::sync::oneshot::channel();
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        match self.writer.lock().unwrap().write(&mut vec![Request::Purge(last, done)]) {
+            true => wait.try_recv().map_err(std::io::Error::other)?,
+            false => Err(full()),
+        }
+    }
+}
+
 /// Begins the log of a new member.
 pub fn create(disk: Arc<dyn Disk>, dir: &Path, meta: Meta, max_wals: usize) -> std::io::Result<Opened> {
     disk.create_dir(dir)?;
@@ -40,14 +53,25 @@ pub fn create(disk: Arc<dyn Disk>, dir: &Path, meta: Meta, max_wals: usize) -> s
     Ok(opened(disk, dir, meta, index, segment, max_wals))
 }
 
+/// Begins the log of a member that has a snapshot at `last`.
+pub fn create_after(disk: Arc<dyn Disk>, dir: &Path, meta: Meta, last: LogId) -> std::io::Result<()> {
+    let head = Head {
+        meta,
+        previous: Some(last),
+        ..Head::default()
+    };
+    writer::create_segment(disk.as_ref(), dir, 0, last.index + 1, &head).map(drop)
+}
+
 /// Opens an existing log on top of a snapshot. None: there is none.
 pub fn open(
     disk: Arc<dyn Disk>,
     dir: &Path,
     snapshot: Option<LogId>,
     max_wals: usize,
+    salvage: bool,
 ) -> Result<Option<Opened>, OpenError> {
-    let Some(recovered) = recovery::recover(disk.as_ref(), dir, snapshot)? else {
+    let Some(recovered) = recovery::recover(disk.as_ref(), dir, snapshot, salvage)? else {
         return Ok(None);
     };
     Ok(Some(opened(

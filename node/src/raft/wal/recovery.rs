@@ -31,7 +31,13 @@ pub struct Recovered {
 }
 
 /// Reads the segments that are needed on top of a snapshot at `snapshot`. None: there is no log yet.
-pub fn recover(disk: &dyn Disk, dir: &Path, snapshot: Option<LogId>) -> Result<Option<Recovered>, OpenError> {
+/// `salvage`: damage in the last one ends the log there.
+pub fn recover(
+    disk: &dyn Disk,
+    dir: &Path,
+    snapshot: Option<LogId>,
+    salvage: bool,
+) -> Result<Option<Recovered>, OpenError> {
     let mut segments: Vec<(u64, u64, String)> = disk
         .list(dir)?
         .into_iter()
@@ -62,6 +68,7 @@ pub fn recover(disk: &dyn Disk, dir: &Path, snapshot: Option<LogId>) -> Result<O
             file: disk.open(&path)?,
             number: *number,
             last: position + 1 == segments.len(),
+            salvage,
         };
         reader.read(&mut recovered)?;
     }
@@ -98,6 +105,7 @@ struct Reader<'a> {
     file: std::sync::Arc<dyn File>,
     number: u64,
     last: bool,
+    salvage: bool,
 }
 
 impl Reader<'_> {
@@ -105,7 +113,11 @@ impl Reader<'_> {
         let size = self.file.size()?;
         let (mut offset, mut frames) = (0u64, 0u32);
         loop {
-            let payload = match self.frame(offset, size, frames)? {
+            let frame = match self.frame(offset, size, frames) {
+                Err(OpenError::Damaged { what, .. }) if self.salvage && self.last => Frame::Torn(what),
+                frame => frame?,
+            };
+            let payload = match frame {
                 Frame::Good(payload) => payload,
                 Frame::End => break,
                 Frame::Torn(what) if self.last && frames > 0 => {

@@ -26,7 +26,7 @@ fn begin(dir: &Path) -> Opened {
 }
 
 fn reopen(dir: &Path) -> Result<Opened, OpenError> {
-    open(disk(), dir, None, 5).map(|opened| opened.expect("there is a log"))
+    open(disk(), dir, None, 5, false).map(|opened| opened.expect("there is a log"))
 }
 
 fn entry(term: u64, index: u64, text: &str) -> Entry {

@@ -121,7 +121,6 @@ fn what_is_not_available_is_refused_and_never_ignored() {
             continue;
         };
         let (value, subject) = match (flag.name, flag.kind, missing.harmless) {
-            ("initial-cluster-state", ..) => ("existing", "--initial-cluster-state existing".to_string()),
             (name, Kind::Bool, _) => ("true", format!("--{name}")),
             (name, Kind::Uint, _) => ("1", format!("--{name}")),
             ("proxy", ..) => ("on", "--proxy".to_string()),
