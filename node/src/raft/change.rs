@@ -130,6 +130,11 @@ pub(super) async fn make(member: &Member, change: Change) -> Result<Changed, Str
     if let Some(why) = refused {
         return Ok(Changed::Refused(why));
     }
+    if let Change::Remove { id, .. } = &change
+        && *id == member.id
+    {
+        return Err(hand_over(member, &voters).await);
+    }
     let response = match change {
         Change::Add(id, peer) => member.raft.add_learner(id, peer, false).await,
         Change::Promote(id) => {
@@ -152,6 +157,24 @@ pub(super) async fn make(member: &Member, change: Change) -> Result<Changed, Str
     match response {
         Ok(response) => Ok(Changed::Done(response.log_id.index)),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A leader does not remove itself: the next one does. Says what has been done about it.
+async fn hand_over(member: &Member, voters: &[u64]) -> String {
+    let successor = {
+        let metrics = member.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = |id: &u64| metrics.replication.as_ref()?.get(id).copied().flatten();
+        let others = voters.iter().filter(|voter| **voter != member.id);
+        others.max_by_key(|id| matched(id)).copied()
+    };
+    let Some(successor) = successor else {
+        return "nobody else can lead".into();
+    };
+    match member.raft.trigger().transfer_leader(successor).await {
+        Ok(()) => format!("{successor:x} is to lead first"),
+        Err(error) => error.to_string(),
     }
 }
 

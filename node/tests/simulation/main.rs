@@ -21,7 +21,7 @@ use history::{History, Kind, Seen};
 use labnode::kv::Command;
 use labnode::raft::types::Peer;
 use labnode::raft::wal::Meta;
-use labnode::raft::{Member, Options, member};
+use labnode::raft::{Change, Member, Options, member};
 use net::SimNet;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -35,7 +35,10 @@ const KEYS: usize = 6;
 
 struct World {
     net: Arc<SimNet>,
-    disks: BTreeMap<u64, Arc<SimDisk>>,
+    /// Of every member that is or may be in the cluster.
+    disks: Mutex<BTreeMap<u64, Arc<SimDisk>>>,
+    /// The first members; the others join later.
+    size: u64,
     history: Mutex<History>,
     start: Instant,
     next_value: Mutex<u64>,
@@ -67,9 +70,12 @@ impl World {
     fn new(seed: u64, size: u64) -> Arc<World> {
         Arc::new(World {
             net: SimNet::new(seed ^ 0xa5a5),
-            disks: (1..=size)
-                .map(|id| (id, SimDisk::new(seed.wrapping_mul(31) + id)))
-                .collect(),
+            disks: Mutex::new(
+                (1..=size)
+                    .map(|id| (id, SimDisk::new(seed.wrapping_mul(31) + id)))
+                    .collect(),
+            ),
+            size,
             history: Mutex::default(),
             start: Instant::now(),
             next_value: Mutex::new(0),
@@ -77,8 +83,14 @@ impl World {
         })
     }
 
+    /// None once the member is out of the cluster.
+    fn disk(&self, id: u64) -> Option<Arc<SimDisk>> {
+        self.disks.lock().unwrap().get(&id).cloned()
+    }
+
     async fn boot(&self, id: u64) {
-        let (disk, options) = (self.disks[&id].mount(), options(self, id));
+        let Some(disk) = self.disk(id) else { return };
+        let (disk, options) = (disk.mount(), options(self, id));
         let opened = member::open(&disk, &options).unwrap_or_else(|error| panic!("member {id} cannot start: {error}"));
         let first = opened.is_none();
         let opened = match opened {
@@ -96,19 +108,8 @@ impl World {
         let member = Member::start(opened, options, disk, self.net.transport(id))
             .await
             .expect("a member starts");
-        if first {
-            let peers = self
-                .disks
-                .keys()
-                .map(|id| {
-                    (
-                        *id,
-                        Peer {
-                            peer_urls: vec![format!("sim://{id}")],
-                        },
-                    )
-                })
-                .collect();
+        if first && id <= self.size {
+            let peers = (1..=self.size).map(|id| (id, peer(id))).collect();
             // Refused when another member has told this one of the cluster already.
             let _ = member.initialize(peers).await;
         }
@@ -116,7 +117,9 @@ impl World {
     }
 
     fn crash(&self, id: u64) {
-        self.disks[&id].crash();
+        if let Some(disk) = self.disk(id) {
+            disk.crash();
+        }
         if let Some(member) = self.net.leave(id) {
             tokio::spawn(async move { member.shutdown().await });
         }
@@ -135,15 +138,27 @@ impl World {
     }
 
     fn ids(&self) -> Vec<u64> {
-        self.disks.keys().copied().collect()
+        self.disks.lock().unwrap().keys().copied().collect()
+    }
+
+    /// A member that the cluster has removed: it stops, and its disk is wiped.
+    fn retire(&self, id: u64) {
+        self.crash(id);
+        self.disks.lock().unwrap().remove(&id);
+    }
+}
+
+fn peer(id: u64) -> Peer {
+    Peer {
+        peer_urls: vec![format!("sim://{id}")],
     }
 }
 
 /// One client: an operation after the other, at any member.
 async fn client(world: Arc<World>, mut rng: StdRng, end: Instant) {
-    let ids = world.ids();
     while Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..30))).await;
+        let ids = world.ids();
         let Some(member) = world.net.member(ids[rng.random_range(0..ids.len())]) else {
             continue;
         };
@@ -217,9 +232,9 @@ async fn operate(world: &World, member: &Member, key: String, kind: u32) -> Opti
 
 /// Breaks something, waits, mends it or not.
 async fn disturb(world: Arc<World>, mut rng: StdRng, end: Instant) {
-    let ids = world.ids();
     while Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(rng.random_range(100..1500))).await;
+        let ids = world.ids();
         let one = ids[rng.random_range(0..ids.len())];
         match rng.random_range(0..10) {
             0 | 1 => {
@@ -235,8 +250,8 @@ async fn disturb(world: Arc<World>, mut rng: StdRng, end: Instant) {
             2 => world.net.cut(ids.iter().map(|other| (one, *other))),
             3 => world.net.cut(ids.iter().map(|other| (*other, one))),
             4 => world.net.disturb(rng.random_range(3..20), rng.random_bool(0.5)),
-            5 => world.disks[&one].set_full(true),
-            6 => world.disks[&one].set_slow(true),
+            5 => world.disk(one).iter().for_each(|disk| disk.set_full(true)),
+            6 => world.disk(one).iter().for_each(|disk| disk.set_slow(true)),
             7 | 8 => world.crash(one),
             _ => ids.iter().for_each(|id| world.crash(*id)),
         }
@@ -250,13 +265,59 @@ async fn disturb(world: Arc<World>, mut rng: StdRng, end: Instant) {
     }
 }
 
+/// Adds members and removes them, at whichever member is asked.
+async fn reshape(world: Arc<World>, mut rng: StdRng, end: Instant) {
+    let mut newest = world.size;
+    while Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(rng.random_range(100..2000))).await;
+        let ids = world.ids();
+        let one = ids[rng.random_range(0..ids.len())];
+        let Some(asked) = world.net.member(ids[rng.random_range(0..ids.len())]) else {
+            continue;
+        };
+        if ids.len() < 3 || (ids.len() < 7 && rng.random_bool(0.5)) {
+            newest += 1;
+            let disk = SimDisk::new(rng.random());
+            // It may have happened even if nobody says so.
+            let _ = asked.change(Change::Add(newest, peer(newest))).await;
+            world.disks.lock().unwrap().insert(newest, disk);
+            world.boot(newest).await;
+        } else {
+            let force = rng.random_bool(0.2);
+            if asked.change(Change::Remove { id: one, force }).await.is_ok() {
+                world.retire(one);
+            }
+        }
+    }
+}
+
 async fn restore(world: &World) {
-    for (id, disk) in &world.disks {
+    for id in world.ids() {
+        let Some(disk) = world.disk(id) else { continue };
         disk.set_full(false);
         disk.set_slow(false);
-        if world.net.member(*id).is_none() {
-            world.boot(*id).await;
+        if world.net.member(id).is_none() {
+            world.boot(id).await;
         }
+    }
+}
+
+/// The members that are in the cluster, once a leader has said so; the others are gone.
+async fn settle(world: &World) {
+    let members = loop {
+        let all = world.ids().into_iter().filter_map(|id| world.net.member(id));
+        if let Some(leader) = all
+            .filter(|member| member.is_leader())
+            .max_by_key(|member| member.term())
+            && leader.read_index().await.is_ok()
+        {
+            let membership = leader.membership();
+            break membership.membership().nodes().map(|(id, _)| *id).collect::<Vec<_>>();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    for id in world.ids().into_iter().filter(|id| !members.contains(id)) {
+        world.retire(id);
     }
 }
 
@@ -264,6 +325,7 @@ async fn restore(world: &World) {
 async fn converge(world: &World) -> Vec<u8> {
     world.net.heal();
     restore(world).await;
+    settle(world).await;
     for id in world.ids() {
         let member = world.net.member(id).expect("restored");
         let value = world.fresh_value();
@@ -325,6 +387,9 @@ fn run(seed: u64) -> Result<usize, String> {
             tasks.spawn(client(world.clone(), StdRng::seed_from_u64(rng.random()), end));
         }
         tasks.spawn(disturb(world.clone(), StdRng::seed_from_u64(rng.random()), end));
+        if seed.is_multiple_of(2) {
+            tasks.spawn(reshape(world.clone(), StdRng::seed_from_u64(rng.random()), end));
+        }
         while let Some(task) = tasks.join_next().await {
             task.map_err(|error| error.to_string())?;
         }
