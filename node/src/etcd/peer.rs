@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::api::system;
+use super::api::{system, v04};
 use super::cluster;
 use super::http::conn::{Handler, Next, Taken};
 use super::http::reply::JSON;
@@ -39,6 +39,7 @@ impl Handler for PeerApi {
             "/version" => system::version(server, request, &mut reply),
             "/raft/probing" => reply.start(200).header("Content-Type", JSON).body(b"{\"OK\":true}"),
             "/raft/stream" => return self.upgrade(request, reply),
+            path if server.config.v04 && v04::peer(server, request, &mut reply, path) => {}
             _ => reply.not_found(),
         }
         Next::Answered

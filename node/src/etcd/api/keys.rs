@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::allow;
 use super::watch::{self, Watch};
+use super::{allow, v04};
 use crate::etcd::auth::access;
 use crate::etcd::http::conn::Next;
 use crate::etcd::http::form::Form;
@@ -84,10 +84,15 @@ pub async fn handle(server: &Arc<Server>, request: &Request<'_>, mut reply: Repl
 fn read(server: &Server, mut reply: Reply<'_>, path: &[u8], fields: &Fields) -> Next<Watch> {
     let state = &server.member.state;
     let now = state.clock.now();
-    let (view, index) = {
+    let (mut view, index) = {
         let store = state.store.lock().unwrap();
         (store.get(path, now), store.index())
     };
+    if view.is_err()
+        && let Some(machines) = v04::machines(server, path)
+    {
+        view = machines.get(path, now);
+    }
     match view {
         Ok(view) => {
             let applied = *state.applied.borrow();

@@ -7,6 +7,7 @@ pub mod members;
 pub mod metrics;
 pub mod stats;
 pub mod system;
+pub mod v04;
 pub mod watch;
 
 use std::sync::Arc;
@@ -67,6 +68,7 @@ async fn route(server: &Arc<Server>, request: &Request<'_>, mut reply: Reply<'_>
         b"/health" => system::health(server, request, &mut reply).await,
         b"/config/local/log" => system::log_level(request, &mut reply),
         b"/metrics" => metrics::handle(server, request, &mut reply),
+        _ if server.config.v04 && v04::client(server, request, &mut reply, path) => {}
         _ => reply.not_found(),
     }
     Next::Answered

@@ -50,6 +50,8 @@ pub struct Config {
     pub initial_cluster_token: String,
     pub advertise_client_urls: Vec<Url>,
     pub force_new_cluster: bool,
+    /// Started with etcd 0.4's spellings: its paths are there, too.
+    pub v04: bool,
     pub log_level: Level,
     pub log_package_levels: Vec<(String, Level)>,
 }

@@ -10,6 +10,8 @@ use crate::log::{self, Level, LogLine};
 /// Longer elections than this help nobody, and hide a wrong unit.
 const MAX_ELECTION_MS: u64 = 50_000;
 
+const V04: [&str; 4] = ["addr", "bind-addr", "peer-addr", "peer-bind-addr"];
+
 pub enum Problem {
     /// `error verifying flags, ...`
     Flags(String),
@@ -79,6 +81,7 @@ pub fn resolve(given: &mut Given) -> Result<Config, Problem> {
         initial_cluster_token: given.text("initial-cluster-token"),
         advertise_client_urls,
         force_new_cluster: given.bool("force-new-cluster"),
+        v04: V04.iter().any(|name| given.is_set(name)),
         log_level,
         log_package_levels,
     })
