@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::api::{Api, watch};
+use super::api::{Api, Handed};
 use super::bootstrap::resolve;
 use super::http::conn;
 use super::peer::{self, PeerApi};
@@ -76,7 +76,7 @@ pub async fn serve_clients(listener: TcpListener, server: Arc<Server>) {
             let mut next = Some((stream, BytesMut::new()));
             while let Some((stream, buffered)) = next {
                 next = match conn::serve(stream, buffered, &api).await {
-                    Ok(Some(taken)) => watch::run(taken).await.unwrap_or(None),
+                    Ok(Some(taken)) => Handed::run(taken).await.unwrap_or(None),
                     _ => None,
                 };
             }

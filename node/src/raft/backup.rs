@@ -2,16 +2,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::clock::Clock;
-use super::disk::{Disk, OsDisk};
+use super::disk::{Disk, File, OsDisk};
 use super::machine::{Machine, State};
-use super::member::{self, Opened, Options};
+use super::member::{self, Member, Opened, Options};
 use super::snapshot::{self, Header};
 use super::types::{LogId, Membership, Peer};
 use super::wal::{self, Index, Meta, OpenError};
-use crate::kv::Store;
+use crate::kv::{self, Store};
 
 /// What a member that goes on alone is reached at until somebody says otherwise, as etcd has it.
 const DEFAULT_PEER_URLS: [&str; 2] = ["http://localhost:2380", "http://localhost:7001"];
@@ -82,72 +85,123 @@ fn alone(
     Ok((header, store, last))
 }
 
-/// Where a copy comes from and goes to.
+impl Member {
+    /// A copy of everything that was acknowledged so far, in a file that has no name any more.
+    pub async fn backup(&self) -> io::Result<Arc<dyn File>> {
+        self.read_index()
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no leader has confirmed what is acknowledged"))?;
+        let (header, contents) = self.raft.with_state_machine(copy_of).await.map_err(io::Error::other)?;
+        let (result, wait) = oneshot::channel();
+        let (disk, path) = (
+            self.disk.clone(),
+            self.options
+                .snap_dir
+                .join(format!("backup-{:016x}.tmp", rand::random::<u64>())),
+        );
+        let work = move || {
+            let made = snapshot::write_to(disk.as_ref(), &path, &header, &contents).and_then(|()| disk.open(&path));
+            let removed = disk.remove(&path);
+            let _ = result.send(made.and_then(|file| removed.map(|()| file)));
+        };
+        self.disk.blocking(Box::new(work)).await;
+        wait.await.map_err(io::Error::other)?
+    }
+}
+
+fn copy_of(machine: &mut Machine) -> Pin<Box<dyn Future<Output = (Header, kv::Snapshot)> + Send + '_>> {
+    Box::pin(async move { machine.copy() })
+}
+
+/// A data directory, and its log where that has one of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BackupPaths {
+pub struct DataDir {
     pub data_dir: PathBuf,
     pub wal_dir: Option<PathBuf>,
-    pub backup_dir: PathBuf,
-    pub backup_wal_dir: Option<PathBuf>,
+}
+
+impl DataDir {
+    fn snap(&self) -> PathBuf {
+        self.data_dir.join("member/snap")
+    }
+
+    fn wal(&self) -> PathBuf {
+        self.wal_dir.clone().unwrap_or_else(|| self.data_dir.join("member/wal"))
+    }
+
+    /// To read what may be a copy of files in use.
+    fn options(&self) -> Options {
+        Options {
+            snap_dir: self.snap(),
+            wal_dir: self.wal(),
+            salvage: true,
+            history: HISTORY,
+            ..Options::default()
+        }
+    }
 }
 
 /// Copies a data directory, also one in use: what is acknowledged when this is called is in the copy. The copy is a
 /// member of its own, alone in a new cluster, so that it can never be taken for the one it was made of.
-pub fn backup(paths: &BackupPaths) -> io::Result<()> {
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-    let from_snap = paths.data_dir.join("member/snap");
-    let from_wal = paths
-        .wal_dir
-        .clone()
-        .unwrap_or_else(|| paths.data_dir.join("member/wal"));
-    let to = options_for(paths.backup_dir.clone(), paths.backup_wal_dir.clone());
-    must_be_empty(&to.snap_dir)?;
-    must_be_empty(&to.wal_dir)?;
-    let scratch = tempfile_beside(&paths.backup_dir)?;
-    let result = (|| {
-        let copied = options_for(scratch.join("copy"), None);
-        copy_until_whole(&from_snap, &from_wal, &copied)?;
-        let opened = match member::open(&disk, &copied) {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return Err(not_found(&from_wal)),
-            Err(OpenError::Io(error)) => return Err(error),
-            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
+pub fn backup(from: &DataDir, to: &DataDir) -> io::Result<()> {
+    with_scratch(to, |scratch| {
+        let copied = DataDir {
+            data_dir: scratch.to_path_buf(),
+            wal_dir: None,
         };
-        let meta = Meta {
-            member_id: fresh_id(),
-            cluster_id: fresh_id(),
-        };
-        let peer = Peer {
-            peer_urls: DEFAULT_PEER_URLS.map(str::to_string).to_vec(),
-        };
-        let Opened { wal, header, store } = opened;
-        let (header, store, last) = alone(
-            &disk,
-            &copied,
-            header,
-            store,
-            &wal.index.lock().unwrap(),
-            (meta.member_id, peer),
-        )?;
-        drop(wal);
-        disk.create_dir(&to.snap_dir)?;
-        disk.create_dir(&to.wal_dir)?;
-        snapshot::write(&disk, &to.snap_dir, &header, &store.snapshot())?;
-        wal::create_after(disk.clone(), &to.wal_dir, meta, last)
-    })();
+        copy_until_whole(from, &copied)?;
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        match member::open(&disk, &copied.options()) {
+            Ok(Some(opened)) => {
+                let index = opened.wal.index.lock().unwrap();
+                begin(to, opened.header, opened.store, &index)
+            }
+            Ok(None) => Err(not_found(&from.wal())),
+            Err(OpenError::Io(error)) => Err(error),
+            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
+        }
+    })
+}
+
+/// Makes a data directory of what a running member sent at /v2/backup. `fetch` writes that to the path it is given.
+pub fn backup_online(to: &DataDir, fetch: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    with_scratch(to, |scratch| {
+        let file = scratch.join("fetched");
+        fetch(&file)?;
+        let (header, contents) = snapshot::read(&OsDisk, &file, HISTORY)?;
+        let mut store = Store::new(HISTORY);
+        store.restore(contents);
+        begin(to, Some(header), store, &Index::default())
+    })
+}
+
+/// Runs with a directory inside the target that is gone afterwards.
+fn with_scratch(to: &DataDir, work: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    must_be_empty(&to.snap())?;
+    must_be_empty(&to.wal())?;
+    std::fs::create_dir_all(&to.data_dir)?;
+    let scratch = to.data_dir.join(format!(".backup-{:016x}", rand::random::<u64>()));
+    std::fs::create_dir(&scratch)?;
+    let result = work(&scratch);
     let removed = std::fs::remove_dir_all(&scratch);
     result.and(removed)
 }
 
-fn options_for(data_dir: PathBuf, wal_dir: Option<PathBuf>) -> Options {
-    let member = data_dir.join("member");
-    Options {
-        wal_dir: wal_dir.unwrap_or_else(|| member.join("wal")),
-        snap_dir: member.join("snap"),
-        salvage: true,
-        history: HISTORY,
-        ..Options::default()
-    }
+/// Writes the disk of a new member that is alone with this state.
+fn begin(to: &DataDir, header: Option<Header>, store: Store, index: &Index) -> io::Result<()> {
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    let meta = Meta {
+        member_id: fresh_id(),
+        cluster_id: fresh_id(),
+    };
+    let peer = Peer {
+        peer_urls: DEFAULT_PEER_URLS.map(str::to_string).to_vec(),
+    };
+    let (header, store, last) = alone(&disk, &to.options(), header, store, index, (meta.member_id, peer))?;
+    disk.create_dir(&to.snap())?;
+    disk.create_dir(&to.wal())?;
+    snapshot::write(&disk, &to.snap(), &header, &store.snapshot())?;
+    wal::create_after(disk, &to.wal(), meta, last)
 }
 
 fn must_be_empty(dir: &Path) -> io::Result<()> {
@@ -162,38 +216,28 @@ fn must_be_empty(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn tempfile_beside(dir: &Path) -> io::Result<PathBuf> {
-    std::fs::create_dir_all(dir)?;
-    let scratch = dir.join(format!(".backup-{:016x}", rand::random::<u64>()));
-    std::fs::create_dir(&scratch)?;
-    Ok(scratch)
-}
-
 /// The running member may remove old files between the listing and the copy: then once more.
-fn copy_until_whole(from_snap: &Path, from_wal: &Path, to: &Options) -> io::Result<()> {
+fn copy_until_whole(from: &DataDir, to: &DataDir) -> io::Result<()> {
     for _ in 1..TRIES {
-        match copy(from_snap, from_wal, to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && from_wal.is_dir() => continue,
+        match copy(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && from.wal().is_dir() => continue,
             other => return other,
         }
     }
-    copy(from_snap, from_wal, to)
+    copy(from, to)
 }
 
-fn copy(from_snap: &Path, from_wal: &Path, to: &Options) -> io::Result<()> {
-    for dir in [&to.snap_dir, &to.wal_dir] {
-        if dir.exists() {
-            std::fs::remove_dir_all(dir)?;
-        }
-        std::fs::create_dir_all(dir)?;
-    }
+fn copy(from: &DataDir, to: &DataDir) -> io::Result<()> {
     // Snapshots first: the log that is copied afterwards reaches back to them.
-    for (from, to, suffix) in [(from_snap, &to.snap_dir, ".snap"), (from_wal, &to.wal_dir, ".wal")] {
-        let entries = match std::fs::read_dir(from) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_found(from)),
-            Err(error) => return Err(error),
-        };
+    for (from, to, suffix) in [(from.snap(), to.snap(), ".snap"), (from.wal(), to.wal(), ".wal")] {
+        let entries = std::fs::read_dir(&from).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => not_found(&from),
+            _ => error,
+        })?;
+        if to.exists() {
+            std::fs::remove_dir_all(&to)?;
+        }
+        std::fs::create_dir_all(&to)?;
         for entry in entries {
             let name = entry?.file_name();
             if name.to_string_lossy().ends_with(suffix) {

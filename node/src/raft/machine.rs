@@ -251,6 +251,11 @@ impl Machine {
         self.follow(StoredMembership::new(self.last_applied, membership));
     }
 
+    /// All of the state; it shares its parts with the live one.
+    pub(super) fn copy(&self) -> (Header, kv::Snapshot) {
+        (self.header(), self.state.store.lock().unwrap().snapshot())
+    }
+
     pub(super) fn header(&self) -> Header {
         let meta = SnapshotMeta {
             last_log_id: self.last_applied,
@@ -354,13 +359,13 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        let state = self.state.store.lock().unwrap().snapshot();
+        let (header, state) = self.copy();
         self.state.begin_snapshot();
         Builder {
             state: self.state.clone(),
             disk: self.disk.clone(),
             dir: self.dir.clone(),
-            header: self.header(),
+            header,
             snapshot: Some(state),
             max_snapshots: self.max_snapshots,
         }

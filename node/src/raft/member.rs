@@ -57,7 +57,7 @@ pub struct Member {
     pub disk_status: Arc<wal::Status>,
     pub(super) options: Options,
     transport: Arc<dyn Transport>,
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     proposals: mpsc::Sender<Proposal>,
     readers: mpsc::UnboundedSender<oneshot::Sender<()>>,
     incoming: Mutex<Option<Incoming>>,

@@ -76,7 +76,8 @@ pub fn write(disk: &Arc<dyn Disk>, dir: &Path, header: &Header, state: &kv::Snap
     })
 }
 
-fn write_to(disk: &dyn Disk, path: &Path, header: &Header, state: &kv::Snapshot) -> io::Result<()> {
+/// Writes a snapshot under any name.
+pub(super) fn write_to(disk: &dyn Disk, path: &Path, header: &Header, state: &kv::Snapshot) -> io::Result<()> {
     let file = disk.open(path)?;
     file.set_len(0)?;
     let mut out = Out {

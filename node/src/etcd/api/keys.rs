@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::watch::{self, Watch};
-use super::{allow, v04};
+use super::watch;
+use super::{Handed, allow, v04};
 use crate::etcd::auth::access;
 use crate::etcd::http::conn::Next;
 use crate::etcd::http::form::Form;
@@ -37,7 +37,7 @@ struct Fields {
     stream: bool,
 }
 
-pub async fn handle(server: &Arc<Server>, request: &Request<'_>, mut reply: Reply<'_>, key: &[u8]) -> Next<Watch> {
+pub async fn handle(server: &Arc<Server>, request: &Request<'_>, mut reply: Reply<'_>, key: &[u8]) -> Next<Handed> {
     if !allow(request, &mut reply, "HEAD,GET,PUT,POST,DELETE") {
         return Next::Answered;
     }
@@ -81,7 +81,7 @@ pub async fn handle(server: &Arc<Server>, request: &Request<'_>, mut reply: Repl
     }
 }
 
-fn read(server: &Server, mut reply: Reply<'_>, path: &[u8], fields: &Fields) -> Next<Watch> {
+fn read(server: &Server, mut reply: Reply<'_>, path: &[u8], fields: &Fields) -> Next<Handed> {
     let state = &server.member.state;
     let now = state.clock.now();
     let (mut view, index) = {
@@ -113,7 +113,7 @@ fn read(server: &Server, mut reply: Reply<'_>, path: &[u8], fields: &Fields) -> 
     }
 }
 
-async fn write(server: &Server, mut reply: Reply<'_>, command: Command) -> Next<Watch> {
+async fn write(server: &Server, mut reply: Reply<'_>, command: Command) -> Next<Handed> {
     let pending = server.metrics.pending();
     let outcome = server.member.propose(command).await;
     drop(pending);
@@ -143,7 +143,7 @@ async fn write(server: &Server, mut reply: Reply<'_>, command: Command) -> Next<
 }
 
 /// Answers with an error of the table.
-pub fn refuse(server: &Server, mut reply: Reply<'_>, error: &Error) -> Next<Watch> {
+pub fn refuse(server: &Server, mut reply: Reply<'_>, error: &Error) -> Next<Handed> {
     reply
         .start(error.code.status())
         .header("Content-Type", JSON)

@@ -1,5 +1,6 @@
 //! The client's API: which path is whose.
 pub mod auth;
+pub mod backup;
 pub mod json;
 pub mod keys;
 pub mod machines;
@@ -10,20 +11,65 @@ pub mod system;
 pub mod v04;
 pub mod watch;
 
+use std::io;
 use std::sync::Arc;
 
-use super::http::conn::{Handler, Next};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::http::conn::{Handler, Next, Taken};
 use super::http::reply::JSON;
 use super::http::{Reply, Request, path};
 use super::server::Server;
+
+/// What takes a connection over.
+pub enum Handed {
+    Watch(watch::Watch),
+    Backup(backup::Backup),
+}
+
+impl Handed {
+    /// Goes on with the answer. Returns the connection when it can serve more requests.
+    pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(taken: Taken<S, Handed>) -> io::Result<Option<(S, BytesMut)>> {
+        let Taken {
+            stream,
+            buffered,
+            chunked,
+            keep,
+            handed,
+        } = taken;
+        match handed {
+            Handed::Watch(handed) => {
+                watch::run(Taken {
+                    stream,
+                    buffered,
+                    chunked,
+                    keep,
+                    handed,
+                })
+                .await
+            }
+            Handed::Backup(handed) => {
+                backup::run(Taken {
+                    stream,
+                    buffered,
+                    chunked,
+                    keep,
+                    handed,
+                })
+                .await
+            }
+        }
+    }
+}
 
 /// Answers clients' requests.
 pub struct Api(pub Arc<Server>);
 
 impl Handler for Api {
-    type Handed = watch::Watch;
+    type Handed = Handed;
 
-    async fn handle(&self, request: &Request<'_>, mut reply: Reply<'_>) -> Next<watch::Watch> {
+    async fn handle(&self, request: &Request<'_>, mut reply: Reply<'_>) -> Next<Handed> {
         let server = &self.0;
         if let Some(origin) = request.header("Origin").filter(|origin| server.cors_allows(origin)) {
             reply.cors(origin);
@@ -47,7 +93,7 @@ impl Handler for Api {
     }
 }
 
-async fn route(server: &Arc<Server>, request: &Request<'_>, mut reply: Reply<'_>, path: &[u8]) -> Next<watch::Watch> {
+async fn route(server: &Arc<Server>, request: &Request<'_>, mut reply: Reply<'_>, path: &[u8]) -> Next<Handed> {
     if let Some(key) = below(path, b"/v2/keys") {
         return keys::handle(server, request, reply, key).await;
     }
@@ -58,6 +104,9 @@ async fn route(server: &Arc<Server>, request: &Request<'_>, mut reply: Reply<'_>
     if let Some(rest) = below(path, b"/v2/auth") {
         auth::handle(server, request, &mut reply, rest).await;
         return Next::Answered;
+    }
+    if path == b"/v2/backup" {
+        return backup::handle(server, request, reply).await;
     }
     match path {
         b"/v2/machines" => machines::handle(server, request, &mut reply),

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
+use super::Handed;
 use super::keys::{self, PREFIX};
 use crate::etcd::http::Reply;
 use crate::etcd::http::conn::{Next, Taken};
@@ -61,7 +62,7 @@ pub fn open(
     recursive: bool,
     stream: bool,
     since: u64,
-) -> Next<Watch> {
+) -> Next<Handed> {
     let state = &server.member.state;
     let (sender, events) = mpsc::channel(QUEUE);
     let dropped = Arc::new(Notify::new());
@@ -89,13 +90,13 @@ pub fn open(
                 .number("X-Raft-Index", applied.index)
                 .number("X-Raft-Term", applied.term);
             reply.stream();
-            Next::Handed(Watch {
+            Next::Handed(Handed::Watch(Watch {
                 server: server.clone(),
                 id,
                 events,
                 dropped,
                 stream,
-            })
+            }))
         }
         Err(error) => keys::refuse(server, reply, &error),
     }
@@ -147,11 +148,15 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(taken: Taken<S, Watch>) -> i
 }
 
 fn put_event(out: &mut Vec<u8>, event: &Event, chunked: bool) {
-    let line = event.json(PREFIX.len());
+    put_chunk(out, &event.json(PREFIX.len()), chunked);
+}
+
+/// A piece of an answer that goes on.
+pub fn put_chunk(out: &mut Vec<u8>, piece: &[u8], chunked: bool) {
     if chunked {
-        out.extend_from_slice(format!("{:x}\r\n", line.len()).as_bytes());
+        out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
     }
-    out.extend_from_slice(&line);
+    out.extend_from_slice(piece);
     if chunked {
         out.extend_from_slice(b"\r\n");
     }
