@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
 use super::cluster::MemberInfo;
 use super::config::Config;
 use super::ids;
+use super::security::Security;
 use crate::log::{self, LogLine};
 use crate::raft::Options;
 use crate::raft::disk::{DirLock, Disk};
@@ -45,7 +44,7 @@ impl From<String> for Failure {
     }
 }
 
-pub async fn bootstrap(config: &Config, disk: &Arc<dyn Disk>) -> Result<Bootstrap, Failure> {
+pub async fn bootstrap(config: &Config, security: &Security, disk: &Arc<dyn Disk>) -> Result<Bootstrap, Failure> {
     let data_dir = &config.data_dir;
     let member_dir = data_dir.join("member");
     let cannot =
@@ -81,7 +80,7 @@ pub async fn bootstrap(config: &Config, disk: &Arc<dyn Disk>) -> Result<Bootstra
             lock,
         });
     }
-    let (meta, members) = new_cluster(config).await?;
+    let (meta, members) = new_cluster(config, security).await?;
     let opened =
         member::create(disk, &options, meta).map_err(|error| cannot("create the log in", &options.wal_dir, error))?;
     log::info!(
@@ -115,7 +114,7 @@ fn options(config: &Config, member_dir: PathBuf) -> Options {
 }
 
 /// Computes who is who in a cluster that `--initial-cluster` describes.
-async fn new_cluster(config: &Config) -> Result<(Meta, BTreeMap<u64, Peer>), Failure> {
+async fn new_cluster(config: &Config, security: &Security) -> Result<(Meta, BTreeMap<u64, Peer>), Failure> {
     config.verify_bootstrap(&resolve).map_err(Failure::Lines)?;
     let mut members = BTreeMap::new();
     let mut own = None;
@@ -134,8 +133,9 @@ async fn new_cluster(config: &Config) -> Result<(Meta, BTreeMap<u64, Peer>), Fai
             config.name
         )
     })?;
+    let client = security.peer_client()?;
     let others = members.iter().filter(|(id, _)| **id != own);
-    let asked = futures_util::future::join_all(others.map(|(_, peer)| is_bootstrapped(peer, own))).await;
+    let asked = futures_util::future::join_all(others.map(|(_, peer)| is_bootstrapped(&client, peer, own))).await;
     if asked.contains(&true) {
         return Err(format!("member {} has already been bootstrapped", ids::hex(own)).into());
     }
@@ -150,9 +150,9 @@ async fn new_cluster(config: &Config) -> Result<(Meta, BTreeMap<u64, Peer>), Fai
 
 /// Does another member know that one with our id has run before? Then our data is lost, and a new start under the
 /// same id could undo what was voted and acknowledged.
-async fn is_bootstrapped(peer: &Peer, own: u64) -> bool {
+async fn is_bootstrapped(client: &reqwest::Client, peer: &Peer, own: u64) -> bool {
     for url in &peer.peer_urls {
-        if let Ok(Ok(members)) = tokio::time::timeout(PEER_TIMEOUT, peer_members(url)).await {
+        if let Ok(Ok(members)) = tokio::time::timeout(PEER_TIMEOUT, peer_members(client, url)).await {
             return members
                 .iter()
                 .any(|member| member.id == own && !member.client_urls.is_empty());
@@ -162,20 +162,8 @@ async fn is_bootstrapped(peer: &Peer, own: u64) -> bool {
 }
 
 /// The members that a peer knows.
-async fn peer_members(url: &str) -> io::Result<Vec<MemberInfo>> {
-    let address = url
-        .strip_prefix("http://")
-        .ok_or_else(|| io::Error::other("not an http URL"))?;
-    let mut stream = tokio::net::TcpStream::connect(address).await?;
-    let request = format!("GET /members HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(16 << 20).read_to_end(&mut answer).await?;
-    let split = answer.windows(4).position(|window| window == b"\r\n\r\n");
-    let body = split
-        .map(|at| &answer[at + 4..])
-        .ok_or_else(|| io::Error::other("no answer"))?;
-    serde_json::from_slice(body).map_err(io::Error::other)
+async fn peer_members(client: &reqwest::Client, url: &str) -> reqwest::Result<Vec<MemberInfo>> {
+    client.get(format!("{url}/members")).send().await?.json().await
 }
 
 /// The address behind a host name, IPv4 before IPv6, as Go picks one.

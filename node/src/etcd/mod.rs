@@ -11,5 +11,6 @@ pub mod ids;
 pub mod listen;
 pub mod peer;
 pub mod run;
+pub mod security;
 pub mod server;
 pub mod urls;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::etcd::urls::Url;
 use crate::log::{Level, LogLine};
+use crate::tls;
 
 mod bootstrap;
 mod env;
@@ -49,6 +50,11 @@ pub struct Config {
     pub initial_cluster_state: ClusterState,
     pub initial_cluster_token: String,
     pub advertise_client_urls: Vec<Url>,
+    pub client_tls: tls::Files,
+    /// Serves clients with a certificate that it makes itself.
+    pub client_auto_tls: bool,
+    pub peer_tls: tls::Files,
+    pub peer_auto_tls: bool,
     pub log_level: Level,
     pub log_package_levels: Vec<(String, Level)>,
 }
