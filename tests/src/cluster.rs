@@ -17,7 +17,10 @@ use crate::{eventually, tools};
 pub struct Setup {
     size: usize,
     flags: Vec<String>,
+    member_flags: Vec<(usize, [String; 2])>,
     data_dirs: Vec<(usize, PathBuf)>,
+    client_scheme: &'static str,
+    peer_scheme: &'static str,
 }
 
 impl Setup {
@@ -25,12 +28,38 @@ impl Setup {
         Setup {
             size,
             flags: Vec::new(),
+            member_flags: Vec::new(),
             data_dirs: Vec::new(),
+            client_scheme: "http",
+            peer_scheme: "http",
         }
     }
 
     pub fn flag(mut self, name: &str, value: impl ToString) -> Setup {
         self.flags.extend([format!("--{name}"), value.to_string()]);
+        self
+    }
+
+    /// A flag that is on when it is there.
+    pub fn switch(mut self, name: &str) -> Setup {
+        self.flags.push(format!("--{name}"));
+        self
+    }
+
+    pub fn member_flag(mut self, member: usize, name: &str, value: impl ToString) -> Setup {
+        self.member_flags
+            .push((member, [format!("--{name}"), value.to_string()]));
+        self
+    }
+
+    /// Clients, and what waits for answers here, speak HTTP: with this a test brings its own.
+    pub fn https_clients(mut self) -> Setup {
+        self.client_scheme = "https";
+        self
+    }
+
+    pub fn https_peers(mut self) -> Setup {
+        self.peer_scheme = "https";
         self
     }
 
@@ -61,7 +90,8 @@ impl Setup {
             .tempdir()
             .expect("a temporary directory");
         let ports: Vec<(Port, Port)> = (0..self.size).map(|_| (ports::claim(), ports::claim())).collect();
-        let url = |port: &Port| format!("http://127.0.0.1:{}", port.number);
+        let client_url = |port: &Port| format!("{}://127.0.0.1:{}", self.client_scheme, port.number);
+        let url = |port: &Port| format!("{}://127.0.0.1:{}", self.peer_scheme, port.number);
         let list: Vec<String> = ports
             .iter()
             .enumerate()
@@ -74,8 +104,8 @@ impl Setup {
             let mut args: Vec<String> = ["etcd", "--name"].map(str::to_string).to_vec();
             args.extend([format!("m{i}"), "--data-dir".into(), data_dir.display().to_string()]);
             for (flag, value) in [
-                ("--listen-client-urls", url(&client)),
-                ("--advertise-client-urls", url(&client)),
+                ("--listen-client-urls", client_url(&client)),
+                ("--advertise-client-urls", client_url(&client)),
                 ("--listen-peer-urls", url(&peer)),
                 ("--initial-advertise-peer-urls", url(&peer)),
                 ("--initial-cluster", list.clone()),
@@ -83,9 +113,12 @@ impl Setup {
                 args.extend([flag.to_string(), value]);
             }
             args.extend(self.flags.iter().cloned());
+            let own = self.member_flags.iter().filter(|(member, _)| *member == i);
+            args.extend(own.flat_map(|(_, flag)| flag.clone()));
             Member {
                 name: format!("m{i}"),
                 client: SocketAddr::from(([127, 0, 0, 1], client.number)),
+                scheme: self.client_scheme,
                 data_dir,
                 args,
                 log: dir.path().join(format!("m{i}.log")),
@@ -107,6 +140,14 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Gives a flag to all members, in place of what it is set to; for members that have not been started.
+    pub fn with_flag(mut self, name: &str, value: impl ToString) -> Cluster {
+        for member in &mut self.members {
+            member.args.extend([format!("--{name}"), value.to_string()]);
+        }
+        self
+    }
+
     #[track_caller]
     pub fn wait_ready(&self) {
         for member in &self.members {
@@ -145,6 +186,7 @@ impl Cluster {
 pub struct Member {
     pub name: String,
     pub client: SocketAddr,
+    scheme: &'static str,
     pub data_dir: PathBuf,
     args: Vec<String>,
     log: PathBuf,
@@ -216,8 +258,17 @@ impl Member {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The value of a flag that the harness gave.
+    #[track_caller]
+    pub fn arg(&self, name: &str) -> String {
+        let flag = format!("--{name}");
+        let at = self.args.iter().position(|arg| *arg == flag);
+        let value = at.and_then(|at| self.args.get(at + 1));
+        value.unwrap_or_else(|| panic!("no {flag}")).clone()
+    }
+
     pub fn url(&self) -> String {
-        format!("http://{}", self.client)
+        format!("{}://{}", self.scheme, self.client)
     }
 
     pub fn get(&self, path: &str) -> io::Result<Answer> {
