@@ -78,7 +78,7 @@ pub fn explain(url: &str, error: io::Error) -> io::Error {
         return error;
     };
     let hint = match tls {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             " (the trusted CA file has to hold the CA that signed it)"
         }
         Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. }) => {

@@ -52,6 +52,9 @@ fn make(hosts: &[String]) -> Result<(String, String), rcgen::Error> {
     let mut params = CertificateParams::new(all)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "etcd");
+    // Its own, so that who trusts several members' certificates finds the right one by its subject.
+    let own = format!("{:016x}", rand::random::<u64>());
+    params.distinguished_name.push(DnType::CommonName, own);
     let now = date_time_ymd(1970, 1, 1) + Duration::from_secs(names::now() as u64);
     params.not_before = now - SLACK;
     params.not_after = now + LIFE;

@@ -34,6 +34,7 @@ impl Files {
         self.cert.is_none() && self.key.is_none() && self.trusted_ca.is_none()
     }
 
+    #[cfg(feature = "server")]
     fn paths(&self) -> impl Iterator<Item = &Path> {
         [&self.cert, &self.key, &self.trusted_ca]
             .into_iter()
