@@ -75,6 +75,12 @@ pub fn read_certs(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| format!("cannot read the private key in {}: {error}", path.display()))
+    PrivateKeyDer::from_pem_file(path).map_err(|error| {
+        let encrypted = std::fs::read_to_string(path).is_ok_and(|text| text.contains("ENCRYPTED"));
+        let why = match encrypted {
+            true => "it is encrypted; `etcd-ca export --insecure NAME` writes one that is not".into(),
+            false => error.to_string(),
+        };
+        format!("cannot read the private key in {}: {why}", path.display())
+    })
 }

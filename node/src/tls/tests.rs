@@ -171,3 +171,29 @@ fn half_a_pair_is_no_server() {
     };
     assert!(refused(mixed).starts_with("cannot use "));
 }
+
+#[test]
+fn an_encrypted_key_and_a_certificate_of_the_past_are_named_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("key");
+    fs::write(&key, "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n").unwrap();
+    let error = super::read_key(&key).unwrap_err();
+    assert!(error.contains("export --insecure"), "{error}");
+
+    let mut params = rcgen::CertificateParams::new(vec!["a".to_string()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    let pem = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+    let cert = dir.path().join("cert");
+    fs::write(&cert, pem).unwrap();
+    let files = Files {
+        cert: Some(cert),
+        ..Files::default()
+    };
+    let faults = super::server::faults(&files, &["a".into(), "b".into()]);
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(
+        faults[0].contains("expired ") && faults[1].contains("does not cover b,"),
+        "{faults:?}"
+    );
+}
