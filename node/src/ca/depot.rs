@@ -84,7 +84,11 @@ impl Depot {
             }
             _ => error,
         })?;
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        // A strict umask must not make it a file that is refused later.
+        let allowed = file.set_permissions(fs::Permissions::from_mode(tag.mode));
+        let written = allowed
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .and_then(|()| file.sync_all());
         if written.is_err() {
             let _ = fs::remove_file(&path);
         }
