@@ -1,7 +1,9 @@
 //! The parts of a Corelab node.
 //!
 //! `kv` is pure; `raft` alone knows openraft; `etcd` is the server on top of both;
-//! `client` talks to such servers, `tls` reads certificates for either side.
+//! `ca` is etcd-ca; `client` talks to such servers, `tls` reads certificates for either side.
+#[cfg(feature = "server")]
+pub mod ca;
 pub mod client;
 #[cfg(feature = "server")]
 pub mod etcd;

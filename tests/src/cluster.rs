@@ -17,7 +17,10 @@ use crate::{eventually, tools};
 pub struct Setup {
     size: usize,
     flags: Vec<String>,
+    member_flags: Vec<(usize, [String; 2])>,
     data_dirs: Vec<(usize, PathBuf)>,
+    client_scheme: &'static str,
+    peer_scheme: &'static str,
 }
 
 impl Setup {
@@ -25,12 +28,38 @@ impl Setup {
         Setup {
             size,
             flags: Vec::new(),
+            member_flags: Vec::new(),
             data_dirs: Vec::new(),
+            client_scheme: "http",
+            peer_scheme: "http",
         }
     }
 
     pub fn flag(mut self, name: &str, value: impl ToString) -> Setup {
         self.flags.extend([format!("--{name}"), value.to_string()]);
+        self
+    }
+
+    /// A flag that is on when it is there.
+    pub fn switch(mut self, name: &str) -> Setup {
+        self.flags.push(format!("--{name}"));
+        self
+    }
+
+    pub fn member_flag(mut self, member: usize, name: &str, value: impl ToString) -> Setup {
+        self.member_flags
+            .push((member, [format!("--{name}"), value.to_string()]));
+        self
+    }
+
+    /// Clients, and what waits for answers here, speak HTTP: with this a test brings its own.
+    pub fn https_clients(mut self) -> Setup {
+        self.client_scheme = "https";
+        self
+    }
+
+    pub fn https_peers(mut self) -> Setup {
+        self.peer_scheme = "https";
         self
     }
 
@@ -61,7 +90,7 @@ impl Setup {
             .tempdir()
             .expect("a temporary directory");
         let ports: Vec<(Port, Port)> = (0..self.size).map(|_| (ports::claim(), ports::claim())).collect();
-        let url = |port: &Port| format!("http://127.0.0.1:{}", port.number);
+        let url = |port: &Port| format!("{}://127.0.0.1:{}", self.peer_scheme, port.number);
         let list: Vec<String> = ports
             .iter()
             .enumerate()
@@ -71,11 +100,16 @@ impl Setup {
         let members = ports.into_iter().enumerate().map(|(i, ports)| {
             let elsewhere = self.data_dirs.iter().find(|(member, _)| *member == i);
             let data_dir = elsewhere.map_or_else(|| dir.path().join(format!("m{i}")), |(_, path)| path.clone());
-            Member::new(&format!("m{i}"), dir.path(), data_dir, ports, &list, &self.flags)
+            let own = self.member_flags.iter().filter(|(member, _)| *member == i);
+            let own = own.flat_map(|(_, flag)| flag.clone());
+            let flags: Vec<String> = self.flags.iter().cloned().chain(own).collect();
+            let schemes = (self.client_scheme, self.peer_scheme);
+            Member::new(&format!("m{i}"), dir.path(), data_dir, schemes, ports, &list, &flags)
         });
         Cluster {
             members: members.collect(),
             flags: self.flags.clone(),
+            schemes: (self.client_scheme, self.peer_scheme),
             dir,
         }
     }
@@ -85,10 +119,19 @@ pub struct Cluster {
     /// Dropped, and so killed, before the directory.
     pub members: Vec<Member>,
     flags: Vec<String>,
+    schemes: (&'static str, &'static str),
     pub dir: TempDir,
 }
 
 impl Cluster {
+    /// Gives a flag to all members, in place of what it is set to; for members that have not been started.
+    pub fn with_flag(mut self, name: &str, value: impl ToString) -> Cluster {
+        for member in &mut self.members {
+            member.args.extend([format!("--{name}"), value.to_string()]);
+        }
+        self
+    }
+
     #[track_caller]
     pub fn wait_ready(&self) {
         for member in &self.members {
@@ -121,7 +164,7 @@ impl Cluster {
     /// One more member, which is not declared and not started yet: it is to join those that are there.
     pub fn newcomer(&mut self, name: &str) -> &mut Member {
         let ports = (ports::claim(), ports::claim());
-        let own = format!("{name}=http://127.0.0.1:{}", ports.1.number);
+        let own = format!("{name}={}://127.0.0.1:{}", self.schemes.1, ports.1.number);
         let others = self
             .members
             .iter()
@@ -129,8 +172,15 @@ impl Cluster {
         let list = others.chain([own]).collect::<Vec<_>>().join(",");
         let flags = [&self.flags[..], &["--initial-cluster-state".into(), "existing".into()]].concat();
         let data_dir = self.dir.path().join(name);
-        self.members
-            .push(Member::new(name, self.dir.path(), data_dir, ports, &list, &flags));
+        self.members.push(Member::new(
+            name,
+            self.dir.path(),
+            data_dir,
+            self.schemes,
+            ports,
+            &list,
+            &flags,
+        ));
         self.members.last_mut().expect("just added")
     }
 
@@ -162,6 +212,7 @@ pub struct Member {
     pub name: String,
     pub client: SocketAddr,
     pub peer_url: String,
+    scheme: &'static str,
     pub data_dir: PathBuf,
     pub args: Vec<String>,
     log: PathBuf,
@@ -174,18 +225,20 @@ impl Member {
         name: &str,
         dir: &Path,
         data_dir: PathBuf,
+        schemes: (&'static str, &'static str),
         (client, peer): (Port, Port),
         list: &str,
         flags: &[String],
     ) -> Member {
-        let url = |port: &Port| format!("http://127.0.0.1:{}", port.number);
+        let url = |scheme: &str, port: &Port| format!("{scheme}://127.0.0.1:{}", port.number);
+        let (client_url, peer_url) = (url(schemes.0, &client), url(schemes.1, &peer));
         let mut args: Vec<String> = ["etcd", "--name", name].map(str::to_string).to_vec();
         for (flag, value) in [
             ("--data-dir", data_dir.display().to_string()),
-            ("--listen-client-urls", url(&client)),
-            ("--advertise-client-urls", url(&client)),
-            ("--listen-peer-urls", url(&peer)),
-            ("--initial-advertise-peer-urls", url(&peer)),
+            ("--listen-client-urls", client_url.clone()),
+            ("--advertise-client-urls", client_url),
+            ("--listen-peer-urls", peer_url.clone()),
+            ("--initial-advertise-peer-urls", peer_url.clone()),
             ("--initial-cluster", list.to_string()),
         ] {
             args.extend([flag.to_string(), value]);
@@ -194,7 +247,8 @@ impl Member {
         Member {
             name: name.to_string(),
             client: SocketAddr::from(([127, 0, 0, 1], client.number)),
-            peer_url: url(&peer),
+            peer_url,
+            scheme: schemes.0,
             data_dir,
             args,
             log: dir.join(format!("{name}.log")),
@@ -266,8 +320,17 @@ impl Member {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The value of a flag that the harness gave.
+    #[track_caller]
+    pub fn arg(&self, name: &str) -> String {
+        let flag = format!("--{name}");
+        let at = self.args.iter().position(|arg| *arg == flag);
+        let value = at.and_then(|at| self.args.get(at + 1));
+        value.unwrap_or_else(|| panic!("no {flag}")).clone()
+    }
+
     pub fn url(&self) -> String {
-        format!("http://{}", self.client)
+        format!("{}://{}", self.scheme, self.client)
     }
 
     pub fn get(&self, path: &str) -> io::Result<Answer> {

@@ -2,6 +2,7 @@
 //! things to happen instead of sleeping.
 //!
 //! A test needs root (it mounts and unshares), and the binary: `cargo build -p labnode`.
+pub mod ca;
 pub mod cluster;
 pub mod disk;
 pub mod http;

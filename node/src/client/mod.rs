@@ -8,8 +8,13 @@ const CONNECT: Duration = Duration::from_secs(1);
 
 /// An HTTP client that goes where it is told and nowhere else: no proxy of the environment, no redirect by itself.
 pub fn http(files: &tls::Files) -> Result<reqwest::Client, String> {
+    http_over(tls::client::config(files)?)
+}
+
+/// The same, with a TLS configuration at hand.
+pub fn http_over(tls: rustls::ClientConfig) -> Result<reqwest::Client, String> {
     reqwest::Client::builder()
-        .use_preconfigured_tls(tls::client::config(files)?)
+        .use_preconfigured_tls(tls)
         .connect_timeout(CONNECT)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::config::{ClusterState, Config};
 use super::remote::Remote;
+use super::security::Security;
 use super::urls::Url;
 use super::{ids, join};
 use crate::log::{self, LogLine};
@@ -41,7 +42,7 @@ impl From<String> for Failure {
     }
 }
 
-pub async fn bootstrap(config: &Config, disk: &Arc<dyn Disk>) -> Result<Bootstrap, Failure> {
+pub async fn bootstrap(config: &Config, security: &Security, disk: &Arc<dyn Disk>) -> Result<Bootstrap, Failure> {
     let data_dir = &config.data_dir;
     let member_dir = data_dir.join("member");
     let cannot =
@@ -88,8 +89,10 @@ pub async fn bootstrap(config: &Config, disk: &Arc<dyn Disk>) -> Result<Bootstra
         });
     }
     let (meta, first_members) = match config.initial_cluster_state {
-        ClusterState::New => new_cluster(config).await.map(|(meta, members)| (meta, Some(members)))?,
-        ClusterState::Existing => (join::join(config).await?, None),
+        ClusterState::New => new_cluster(config, security)
+            .await
+            .map(|(meta, members)| (meta, Some(members)))?,
+        ClusterState::Existing => (join::join(config, &Remote::new(security.peer_client()?)).await?, None),
     };
     let opened =
         member::create(disk, &options, meta).map_err(|error| cannot("create the log in", &options.wal_dir, error))?;
@@ -129,7 +132,7 @@ pub(super) fn texts(urls: &[Url]) -> Vec<String> {
 }
 
 /// Computes who is who in a cluster that `--initial-cluster` describes.
-async fn new_cluster(config: &Config) -> Result<(Meta, BTreeMap<u64, Peer>), Failure> {
+async fn new_cluster(config: &Config, security: &Security) -> Result<(Meta, BTreeMap<u64, Peer>), Failure> {
     config.verify_bootstrap(&resolve).map_err(Failure::Lines)?;
     let mut members = BTreeMap::new();
     let mut own = None;
@@ -149,7 +152,7 @@ async fn new_cluster(config: &Config) -> Result<(Meta, BTreeMap<u64, Peer>), Fai
         )
     })?;
     if members.len() > 1 {
-        let remote = Remote::new()?;
+        let remote = Remote::new(security.peer_client()?);
         let others = members.iter().filter(|(id, _)| **id != own);
         let asked = futures_util::future::join_all(others.map(|(_, peer)| is_bootstrapped(&remote, peer, own))).await;
         if asked.contains(&true) {

@@ -9,11 +9,11 @@ use super::remote::{Known, Remote};
 use super::urls::Url;
 use crate::raft::wal::Meta;
 
-pub async fn join(config: &Config) -> Result<Meta, Failure> {
+pub async fn join(config: &Config, remote: &Remote) -> Result<Meta, Failure> {
     config.verify_bootstrap(&resolve).map_err(Failure::Lines)?;
     let others = config.initial_cluster.iter().filter(|(name, _)| **name != config.name);
     let urls: Vec<&str> = others.flat_map(|(_, urls)| urls.iter().map(Url::as_str)).collect();
-    let known = Remote::new()?.members(&urls).await.map_err(|errors| {
+    let known = remote.members(&urls).await.map_err(|errors| {
         let asked = match errors.is_empty() {
             true => "--initial-cluster names no member but this one; it must be the whole list that `etcdctl member add` printed".into(),
             false => errors,

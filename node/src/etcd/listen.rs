@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::api::{Api, Handed};
@@ -12,8 +13,9 @@ use super::bootstrap::resolve;
 use super::http::conn;
 use super::peer::{self, PeerApi};
 use super::server::Server;
-use super::urls::Url;
+use super::urls::{Scheme, Url};
 use crate::log;
+use crate::tls::server::Acceptor;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -24,6 +26,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Bound {
     socket: socket2::Socket,
     address: SocketAddr,
+    pub https: bool,
 }
 
 impl Bound {
@@ -55,7 +58,11 @@ pub fn bind(url: &Url) -> io::Result<Bound> {
         Ok(socket)
     };
     let socket = bind().map_err(|error| explain(address, error))?;
-    Ok(Bound { socket, address })
+    Ok(Bound {
+        socket,
+        address,
+        https: url.scheme == Scheme::Https,
+    })
 }
 
 fn explain(address: SocketAddr, error: io::Error) -> io::Error {
@@ -68,34 +75,57 @@ fn explain(address: SocketAddr, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("listen tcp {address}: {what}"))
 }
 
-pub async fn serve_clients(listener: TcpListener, server: Arc<Server>) {
-    accept(listener, |stream| {
-        let server = server.clone();
-        async move {
-            let api = Api(server);
-            let mut next = Some((stream, BytesMut::new()));
-            while let Some((stream, buffered)) = next {
-                next = match conn::serve(stream, buffered, &api).await {
-                    Ok(Some(taken)) => Handed::run(taken).await.unwrap_or(None),
-                    _ => None,
-                };
-            }
+/// Serves clients, over TLS when there is an acceptor: then each handshake has a task of its own.
+pub async fn serve_clients(listener: TcpListener, tls: Option<Arc<Acceptor>>, server: Arc<Server>) {
+    match tls {
+        None => accept(listener, |stream| serve_client(stream, server.clone())).await,
+        Some(tls) => {
+            accept(listener, |stream| {
+                let (tls, server) = (tls.clone(), server.clone());
+                async move {
+                    if let Some(stream) = tls.accept(stream).await {
+                        serve_client(stream, server).await;
+                    }
+                }
+            })
+            .await;
         }
-    })
-    .await;
+    }
 }
 
-pub async fn serve_peers(listener: TcpListener, server: Arc<Server>) {
-    accept(listener, |stream| {
-        let server = server.clone();
-        async move {
-            let api = PeerApi(server);
-            if let Ok(Some(taken)) = conn::serve(stream, BytesMut::new(), &api).await {
-                peer::run(taken, api.0).await;
-            }
+pub async fn serve_peers(listener: TcpListener, tls: Option<Arc<Acceptor>>, server: Arc<Server>) {
+    match tls {
+        None => accept(listener, |stream| serve_peer(stream, server.clone())).await,
+        Some(tls) => {
+            accept(listener, |stream| {
+                let (tls, server) = (tls.clone(), server.clone());
+                async move {
+                    if let Some(stream) = tls.accept(stream).await {
+                        serve_peer(stream, server).await;
+                    }
+                }
+            })
+            .await;
         }
-    })
-    .await;
+    }
+}
+
+async fn serve_client<S: AsyncRead + AsyncWrite + Unpin>(stream: S, server: Arc<Server>) {
+    let api = Api(server);
+    let mut next = Some((stream, BytesMut::new()));
+    while let Some((stream, buffered)) = next {
+        next = match conn::serve(stream, buffered, &api).await {
+            Ok(Some(taken)) => Handed::run(taken).await.unwrap_or(None),
+            _ => None,
+        };
+    }
+}
+
+async fn serve_peer<S: AsyncRead + AsyncWrite + Unpin>(stream: S, server: Arc<Server>) {
+    let api = PeerApi(server);
+    if let Ok(Some(taken)) = conn::serve(stream, BytesMut::new(), &api).await {
+        peer::run(taken, api.0).await;
+    }
 }
 
 async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)

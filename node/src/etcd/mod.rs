@@ -13,5 +13,6 @@ pub mod listen;
 pub mod peer;
 mod remote;
 pub mod run;
+pub mod security;
 pub mod server;
 pub mod urls;

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use super::cluster::MemberInfo;
 use crate::client;
-use crate::tls;
 
 /// How long a peer has to say who its members are.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -19,8 +18,8 @@ pub struct Known {
 }
 
 impl Remote {
-    pub fn new() -> Result<Remote, String> {
-        client::http(&tls::Files::default()).map(Remote)
+    pub fn new(client: reqwest::Client) -> Remote {
+        Remote(client)
     }
 
     /// Asks one peer URL after the other. The error says what each of them answered.

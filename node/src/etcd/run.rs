@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::bootstrap::{self, Bootstrap, Failure};
 use super::config::{self, Config, Outcome, VERSION};
 use super::listen::{self, Bound};
+use super::security::Security;
 use super::server::Server;
 use crate::log::{self, Level};
 use crate::raft::Member;
@@ -56,13 +57,14 @@ async fn serve(config: Config) -> i32 {
         let mut stop = Stop::new().map_err(|error| error.to_string())?;
         let clients = bind_all(&config.listen_client_urls)?;
         let peers = bind_all(&config.listen_peer_urls)?;
+        let security = Security::new(&config)?;
         for url in &config.listen_peer_urls {
             log::info!("etcdmain", "listening for peers on {}", url.as_str());
         }
         for url in &config.listen_client_urls {
             log::info!("etcdmain", "listening for client requests on {}", url.as_str());
         }
-        start(config, clients, peers, &mut stop).await
+        start(config, security, clients, peers, &mut stop).await
     };
     match result.await {
         Ok(code) => code,
@@ -83,7 +85,13 @@ fn bind_all(urls: &[super::urls::Url]) -> Result<Vec<Bound>, String> {
         .collect()
 }
 
-async fn start(config: Config, clients: Vec<Bound>, peers: Vec<Bound>, stop: &mut Stop) -> Result<i32, Failure> {
+async fn start(
+    config: Config,
+    security: Security,
+    clients: Vec<Bound>,
+    peers: Vec<Bound>,
+    stop: &mut Stop,
+) -> Result<i32, Failure> {
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     log::info!("etcdserver", "name = {}", config.name);
     log::info!("etcdserver", "data dir = {}", config.data_dir.display());
@@ -92,12 +100,13 @@ async fn start(config: Config, clients: Vec<Bound>, peers: Vec<Bound>, stop: &mu
         options,
         first_members,
         lock,
-    } = bootstrap::bootstrap(&config, &disk).await?;
+    } = bootstrap::bootstrap(&config, &security, &disk).await?;
     let meta = opened.meta();
     let removed = Arc::new(Notify::new());
     let transport = Arc::new(TcpTransport::new(
         meta.member_id,
         meta.cluster_id,
+        security.connector,
         refused(removed.clone()),
     ));
     let fail = |error: std::io::Error| Failure::Text(error.to_string());
@@ -108,10 +117,20 @@ async fn start(config: Config, clients: Vec<Bound>, peers: Vec<Bound>, stop: &mu
     let server = Arc::new(Server::new(config, member, meta.cluster_id));
     let stopped = tokio::spawn(server.clone().follow_leadership());
     for listener in peers {
-        tokio::spawn(listen::serve_peers(listener.listen().map_err(fail)?, server.clone()));
+        let tls = security.peers.clone().filter(|_| listener.https);
+        tokio::spawn(listen::serve_peers(
+            listener.listen().map_err(fail)?,
+            tls,
+            server.clone(),
+        ));
     }
     for listener in clients {
-        tokio::spawn(listen::serve_clients(listener.listen().map_err(fail)?, server.clone()));
+        let tls = security.clients.clone().filter(|_| listener.https);
+        tokio::spawn(listen::serve_clients(
+            listener.listen().map_err(fail)?,
+            tls,
+            server.clone(),
+        ));
     }
     tokio::spawn({
         let server = server.clone();

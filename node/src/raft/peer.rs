@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::rpc::{Class, Transport};
 use super::types::Peer;
+use crate::tls::connect::{Connector, Fault, Link, explain};
 
 pub const PROTOCOL: &str = "corelab-raft/1";
 const MAX_FRAME: u32 = 1 << 30;
@@ -35,7 +35,10 @@ type Call = (Bytes, oneshot::Sender<io::Result<Bytes>>);
 pub struct TcpTransport {
     member_id: u64,
     cluster_id: u64,
+    connector: Arc<Connector>,
     connections: Mutex<HashMap<(u64, Class), Connection>>,
+    /// By member, why it could not be connected to last time: said in the log when it changes.
+    faults: Arc<Mutex<HashMap<u64, String>>>,
     refused: OnRefusal,
 }
 
@@ -60,12 +63,15 @@ impl TcpTransport {
     pub fn new(
         member_id: u64,
         cluster_id: u64,
+        connector: Connector,
         refused: impl Fn(u64, &Refusal) + Send + Sync + 'static,
     ) -> TcpTransport {
         TcpTransport {
             member_id,
             cluster_id,
+            connector: Arc::new(connector),
             connections: Mutex::default(),
+            faults: Arc::default(),
             refused: Box::new(refused),
         }
     }
@@ -88,7 +94,22 @@ impl TcpTransport {
             },
         );
         let greeting = (self.member_id, to, self.cluster_id);
-        tokio::spawn(serve_calls(peer.clone(), greeting, queue));
+        let (connector, peer, faults) = (self.connector.clone(), peer.clone(), self.faults.clone());
+        tokio::spawn(async move {
+            let result = connect(&connector, &peer, greeting).await;
+            note(&faults, to, result.as_ref().err());
+            match result {
+                Ok(Link::Plain(stream)) => {
+                    let (read, write) = stream.into_split();
+                    serve_calls(read, write, queue).await;
+                }
+                Ok(Link::Tls(stream)) => {
+                    let (read, write) = tokio::io::split(stream);
+                    serve_calls(read, write, queue).await;
+                }
+                Err(error) => fail_calls(&error, queue),
+            }
+        });
         calls
     }
 }
@@ -117,19 +138,39 @@ impl Transport for TcpTransport {
     }
 }
 
-/// Owns one connection: sends what is asked, hands answers to who asked, ends at the first fault.
-async fn serve_calls(peer: Peer, greeting: (u64, u64, u64), mut queue: mpsc::Receiver<Call>) {
-    let stream = match connect(&peer, greeting).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            queue.close();
-            while let Ok((_, answer)) = queue.try_recv() {
-                let _ = answer.send(Err(copy(&error)));
+fn fail_calls(error: &io::Error, mut queue: mpsc::Receiver<Call>) {
+    queue.close();
+    while let Ok((_, answer)) = queue.try_recv() {
+        let _ = answer.send(Err(copy(error)));
+    }
+}
+
+/// Logs why a member cannot be reached when it is certificates and not said yet: those do not mend by themselves.
+fn note(faults: &Mutex<HashMap<u64, String>>, to: u64, error: Option<&io::Error>) {
+    let mut faults = faults.lock().unwrap();
+    match error {
+        None => drop(faults.remove(&to)),
+        Some(error) if is_about_tls(error) => {
+            let text = error.to_string();
+            if faults.get(&to) != Some(&text) {
+                crate::log::error!("rafthttp", "cannot connect to member {to:x}: {text}");
+                faults.insert(to, text);
             }
-            return;
         }
-    };
-    let (read, mut write) = stream.into_split();
+        Some(_) => {}
+    }
+}
+
+fn is_about_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Fault>())
+}
+
+/// Owns one connection: sends what is asked, hands answers to who asked, ends at the first fault.
+async fn serve_calls<R, W>(read: R, mut write: W, mut queue: mpsc::Receiver<Call>)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
     let waiting: Arc<Mutex<HashMap<u64, oneshot::Sender<io::Result<Bytes>>>>> = Arc::default();
     let answers = async {
         let mut frames = Frames::new(read);
@@ -153,7 +194,8 @@ async fn serve_calls(peer: Peer, greeting: (u64, u64, u64), mut queue: mpsc::Rec
                 }
                 next = queue.try_recv().ok();
             }
-            if write.write_all(&out).await.is_err() {
+            // Over TLS, what is written may wait to be sent until it is flushed.
+            if write.write_all(&out).await.is_err() || write.flush().await.is_err() {
                 return;
             }
             out.clear();
@@ -173,12 +215,12 @@ fn copy(error: &io::Error) -> io::Error {
     }
 }
 
-async fn connect(peer: &Peer, greeting: (u64, u64, u64)) -> io::Result<TcpStream> {
+async fn connect(connector: &Connector, peer: &Peer, greeting: (u64, u64, u64)) -> io::Result<Link> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the member has no peer URL");
     for url in &peer.peer_urls {
-        match tokio::time::timeout(CONNECT_TIMEOUT, connect_to(url, greeting)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last = error,
+        match tokio::time::timeout(CONNECT_TIMEOUT, connect_to(connector, url, greeting)).await {
+            Ok(Ok(link)) => return Ok(link),
+            Ok(Err(error)) => last = explain(url, error),
             Err(_) => {
                 last = io::Error::new(
                     io::ErrorKind::TimedOut,
@@ -190,18 +232,28 @@ async fn connect(peer: &Peer, greeting: (u64, u64, u64)) -> io::Result<TcpStream
     Err(last)
 }
 
-async fn connect_to(url: &str, (from, to, cluster): (u64, u64, u64)) -> io::Result<TcpStream> {
-    let address = url
-        .strip_prefix("http://")
-        .ok_or_else(|| io::Error::other(format!("cannot connect to {url}: TLS is not available yet")))?;
+async fn connect_to(connector: &Connector, url: &str, greeting: (u64, u64, u64)) -> io::Result<Link> {
+    let mut link = connector.connect(url).await?;
+    match &mut link {
+        Link::Plain(stream) => greet(stream, url, greeting).await?,
+        Link::Tls(stream) => greet(stream, url, greeting).await?,
+    }
+    Ok(link)
+}
+
+/// Asks the server behind a connection to leave HTTP.
+async fn greet<S>(stream: &mut S, url: &str, (from, to, cluster): (u64, u64, u64)) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let address = url.split_once("://").map_or(url, |(_, address)| address);
     let address = address.trim_end_matches('/');
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
     let greeting = format!(
         "POST /raft/stream HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: {PROTOCOL}\r\nContent-Length: 0\r\n\
          X-Server-From: {from:x}\r\nX-Raft-To: {to:x}\r\nX-Etcd-Cluster-ID: {cluster:x}\r\n\r\n"
     );
     stream.write_all(greeting.as_bytes()).await?;
+    stream.flush().await?;
     // The other side says nothing after its answer before we do, so nothing behind the head is lost.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -212,7 +264,7 @@ async fn connect_to(url: &str, (from, to, cluster): (u64, u64, u64)) -> io::Resu
     }
     let head = String::from_utf8_lossy(&head);
     match head.split(' ').nth(1) {
-        Some("101") => Ok(stream),
+        Some("101") => Ok(()),
         Some("412") => Err(io::Error::other(Refusal::OtherCluster)),
         Some("410") => Err(io::Error::other(Refusal::Removed)),
         _ => Err(io::Error::other(Refusal::Other(format!(
@@ -247,7 +299,8 @@ where
                 put_frame(&mut out, id, &message);
                 next = answers.try_recv().ok();
             }
-            if write.write_all(&out).await.is_err() {
+            // Over TLS, what is written may wait to be sent until it is flushed.
+            if write.write_all(&out).await.is_err() || write.flush().await.is_err() {
                 return;
             }
             out.clear();

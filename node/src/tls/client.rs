@@ -1,27 +1,39 @@
 //! The connecting side: whom to trust, and which certificate to show.
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::{Files, provider, read_certs, read_key};
+use super::verify::{Anyone, Named, Nobody};
+use super::{Files, provider, read_certs, read_key, trust};
 
 /// Trusts the CA that the files name, or else those of the system; shows the certificate, if there is one.
 pub fn config(files: &Files) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    match &files.trusted_ca {
-        Some(path) => {
-            for cert in read_certs(path)? {
-                let added = roots.add(cert);
-                added.map_err(|error| format!("cannot trust the certificates in {}: {error}", path.display()))?;
-            }
+    trust(files, &mut roots)?;
+    // Without a single root rustls makes no verifier, and plain HTTP needs none.
+    let verifier: Arc<dyn ServerCertVerifier> = match roots.is_empty() {
+        true => Arc::new(Nobody(provider())),
+        false => {
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider()).build();
+            Arc::new(Named(verifier.map_err(|error| error.to_string())?))
         }
-        None => {
-            // A machine may have some that cannot be used; those that can are enough.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
+    };
+    with(files, verifier)
+}
+
+/// Encrypts, and believes any certificate: for members whose certificates generate themselves.
+pub fn unverified(files: &Files) -> Result<ClientConfig, String> {
+    with(files, Arc::new(Anyone(provider())))
+}
+
+fn with(files: &Files, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     match (&files.cert, &files.key) {
         (Some(cert), Some(key)) => builder
             .with_client_auth_cert(read_certs(cert)?, read_key(key)?)

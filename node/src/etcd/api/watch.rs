@@ -127,11 +127,11 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(taken: Taken<S, Watch>) -> i
                     if chunked {
                         out.extend_from_slice(b"0\r\n\r\n");
                     }
-                    stream.write_all(&out).await?;
+                    send(&mut stream, &out).await?;
                     return Ok(if chunked && keep { Some((stream, buffered)) } else { stream.shutdown().await?; None });
                 }
                 tokio::select! {
-                    written = stream.write_all(&out) => written?,
+                    written = send(&mut stream, &out) => written?,
                     () = watch.dropped.notified() => return Ok(None),
                 }
                 out.clear();
@@ -145,6 +145,12 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(taken: Taken<S, Watch>) -> i
             }
         }
     }
+}
+
+/// To the client, and not only into what TLS collects.
+async fn send<S: AsyncWrite + Unpin>(stream: &mut S, out: &[u8]) -> io::Result<()> {
+    stream.write_all(out).await?;
+    stream.flush().await
 }
 
 fn put_event(out: &mut Vec<u8>, event: &Event, chunked: bool) {

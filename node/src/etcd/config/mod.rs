@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::etcd::urls::Url;
 use crate::log::{Level, LogLine};
+use crate::tls;
 
 mod bootstrap;
 mod env;
@@ -52,6 +53,11 @@ pub struct Config {
     pub force_new_cluster: bool,
     /// Started with etcd 0.4's spellings: its paths are there, too.
     pub v04: bool,
+    pub client_tls: tls::Files,
+    /// Serves clients with a certificate that it makes itself.
+    pub client_auto_tls: bool,
+    pub peer_tls: tls::Files,
+    pub peer_auto_tls: bool,
     pub log_level: Level,
     pub log_package_levels: Vec<(String, Level)>,
 }

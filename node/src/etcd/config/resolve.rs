@@ -1,11 +1,12 @@
 //! From the flags as given to a `Config`, or to what is wrong with them.
 use std::path::PathBuf;
 
-use super::table::{DEFAULT_INITIAL_CLUSTER, DEFAULT_NAME, DEFAULT_SNAPSHOT_COUNT, FLAGS, Fate, Missing, TLS};
+use super::table::{DEFAULT_INITIAL_CLUSTER, DEFAULT_NAME, DEFAULT_SNAPSHOT_COUNT, FLAGS, Fate, Missing};
 use super::values::Given;
 use super::{ClusterState, Config, bootstrap};
-use crate::etcd::urls::{Scheme, Url};
+use crate::etcd::urls::Url;
 use crate::log::{self, Level, LogLine};
+use crate::tls;
 
 /// Longer elections than this help nobody, and hide a wrong unit.
 const MAX_ELECTION_MS: u64 = 50_000;
@@ -33,8 +34,6 @@ pub fn resolve(given: &mut Given) -> Result<Config, Problem> {
     let initial_advertise_peer_urls = urls(given, "initial-advertise-peer-urls", "peer-addr")?;
     let listen_client_urls = listen_urls(given, "listen-client-urls", "bind-addr", "addr")?;
     let advertise_client_urls = urls(given, "advertise-client-urls", "addr")?;
-    // Peers are dialled; clients may well reach this member through something that speaks TLS for it.
-    refuse_https(&initial_advertise_peer_urls, "initial-advertise-peer-urls")?;
     if given.is_set("listen-client-urls") && !given.is_set("advertise-client-urls") {
         let text = "-advertise-client-urls is required when -listen-client-urls is set explicitly";
         return Err(Problem::Flags(text.into()));
@@ -53,9 +52,8 @@ pub fn resolve(given: &mut Given) -> Result<Config, Problem> {
     };
     let initial_cluster = bootstrap::parse(&initial_cluster_text)
         .map_err(|e| Problem::Fatal(format!("error setting up initial cluster: {e}")))?;
-    for urls in initial_cluster.values() {
-        refuse_https(urls, "initial-cluster")?;
-    }
+    let (client_tls, client_auto_tls) = tls_files(given, "");
+    let (peer_tls, peer_auto_tls) = tls_files(given, "peer-");
     Ok(Config {
         data_dir: data_dir(given, &name),
         wal_dir: Some(given.text("wal-dir"))
@@ -82,6 +80,10 @@ pub fn resolve(given: &mut Given) -> Result<Config, Problem> {
         advertise_client_urls,
         force_new_cluster: given.bool("force-new-cluster"),
         v04: V04.iter().any(|name| given.is_set(name)),
+        client_tls,
+        client_auto_tls,
+        peer_tls,
+        peer_auto_tls,
         log_level,
         log_package_levels,
     })
@@ -140,7 +142,6 @@ fn listen_urls(given: &Given, name: &str, bind_name: &str, addr_name: &str) -> R
         }
         _ => urls(given, name, bind_name)?,
     };
-    refuse_https(&list, name)?;
     match list.iter().find(|url| !url.can_bind()) {
         Some(url) => Err(Problem::Flags(format!("expected IP in URL for binding ({url})"))),
         None => Ok(list),
@@ -156,11 +157,24 @@ fn addr_url(given: &Given, addr_name: &str, host_port: &str) -> Result<Url, Prob
     Url::parse(&format!("{scheme}://{host_port}")).map_err(Problem::Flags)
 }
 
-fn refuse_https(urls: &[Url], name: &str) -> Result<(), Problem> {
-    match urls.iter().find(|url| url.scheme == Scheme::Https) {
-        Some(url) => Err(not_yet(&format!("{url} in --{name}"), &TLS)),
-        None => Ok(()),
+/// One side's certificates, and whether it makes its own.
+fn tls_files(given: &mut Given, prefix: &str) -> (tls::Files, bool) {
+    let flag = |name: &str| format!("{prefix}{name}");
+    let path = |name: &str| Some(given.text(&flag(name))).filter(|text| !text.is_empty());
+    let old_ca = path("ca-file");
+    let files = tls::Files {
+        cert: path("cert-file").map(PathBuf::from),
+        key: path("key-file").map(PathBuf::from),
+        trusted_ca: path("trusted-ca-file").or(old_ca.clone()).map(PathBuf::from),
+        client_cert_auth: given.bool(&flag("client-cert-auth")) || old_ca.is_some(),
+    };
+    let auto = given.bool(&flag("auto-tls"));
+    let has_own = files.cert.is_some() || files.key.is_some();
+    if auto && has_own {
+        let text = format!("ignoring -{prefix}auto-tls, since -{prefix}cert-file or -{prefix}key-file is given");
+        given.log.push(LogLine::new(Level::Warning, "etcdmain", text));
     }
+    (files, auto && !has_own)
 }
 
 fn timing(given: &Given) -> Result<(u64, u64), Problem> {

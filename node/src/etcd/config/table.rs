@@ -62,16 +62,6 @@ pub const DEFAULT_CLIENT_URLS: &str = "http://localhost:2379,http://localhost:40
 pub const DEFAULT_INITIAL_CLUSTER: &str = "default=http://localhost:2380,default=http://localhost:7001";
 pub const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
 
-/// Said of https:// addresses as well as of the flags.
-pub const TLS: Missing = Missing {
-    why: "this server does not speak TLS",
-    instead: "use http:// URLs",
-    harmless: Some(""),
-};
-const TLS_SWITCH: Missing = Missing {
-    harmless: Some("false"),
-    ..TLS
-};
 const DISCOVERY: Missing = Missing {
     why: "this server only bootstraps from a static list",
     instead: "name the members with --initial-cluster NAME=URL,..",
@@ -171,18 +161,18 @@ pub const FLAGS: &[Flag] = &[
     flag(PROXYING, "proxy-dial-timeout", "1000", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) for a dial to timeout."),
     flag(PROXYING, "proxy-write-timeout", "5000", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) for a write to timeout."),
     flag(PROXYING, "proxy-read-timeout", "0", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) for a read to timeout."),
-    flag(SECURITY, "ca-file", "", Text, NotYet(TLS), "Path to the client server TLS CA file (old name)."),
-    flag(SECURITY, "cert-file", "", Text, NotYet(TLS), "Path to the client server TLS cert file."),
-    flag(SECURITY, "key-file", "", Text, NotYet(TLS), "Path to the client server TLS key file."),
-    flag(SECURITY, "client-cert-auth", "false", Bool, NotYet(TLS_SWITCH), "Enable client cert authentication."),
-    flag(SECURITY, "trusted-ca-file", "", Text, NotYet(TLS), "Path to the client server TLS trusted CA file."),
-    flag(SECURITY, "auto-tls", "false", Bool, NotYet(TLS_SWITCH), "Client TLS with generated certificates."),
-    flag(SECURITY, "peer-ca-file", "", Text, NotYet(TLS), "Path to the peer server TLS CA file (old name)."),
-    flag(SECURITY, "peer-cert-file", "", Text, NotYet(TLS), "Path to the peer server TLS cert file."),
-    flag(SECURITY, "peer-key-file", "", Text, NotYet(TLS), "Path to the peer server TLS key file."),
-    flag(SECURITY, "peer-client-cert-auth", "false", Bool, NotYet(TLS_SWITCH), "Enable peer client cert authentication."),
-    flag(SECURITY, "peer-trusted-ca-file", "", Text, NotYet(TLS), "Path to the peer server TLS trusted CA file."),
-    flag(SECURITY, "peer-auto-tls", "false", Bool, NotYet(TLS_SWITCH), "Peer TLS with generated certificates."),
+    flag(SECURITY, "ca-file", "", Text, Used, "Path to the client server TLS CA file (old name)."),
+    flag(SECURITY, "cert-file", "", Text, Used, "Path to the client server TLS cert file."),
+    flag(SECURITY, "key-file", "", Text, Used, "Path to the client server TLS key file."),
+    flag(SECURITY, "client-cert-auth", "false", Bool, Used, "Enable client cert authentication."),
+    flag(SECURITY, "trusted-ca-file", "", Text, Used, "Path to the client server TLS trusted CA file."),
+    flag(SECURITY, "auto-tls", "false", Bool, Used, "Client TLS with generated certificates."),
+    flag(SECURITY, "peer-ca-file", "", Text, Used, "Path to the peer server TLS CA file (old name)."),
+    flag(SECURITY, "peer-cert-file", "", Text, Used, "Path to the peer server TLS cert file."),
+    flag(SECURITY, "peer-key-file", "", Text, Used, "Path to the peer server TLS key file."),
+    flag(SECURITY, "peer-client-cert-auth", "false", Bool, Used, "Enable peer client cert authentication."),
+    flag(SECURITY, "peer-trusted-ca-file", "", Text, Used, "Path to the peer server TLS trusted CA file."),
+    flag(SECURITY, "peer-auto-tls", "false", Bool, Used, "Peer TLS with generated certificates."),
     flag(LOGGING, "debug", "false", Bool, Used, "Enable debug-level logging for etcd."),
     flag(LOGGING, "log-package-levels", "", Text, Used, "Log level of each package, as 'etcdmain=CRITICAL,etcdserver=DEBUG'."),
     flag(UNSAFE, "force-new-cluster", "false", Bool, Used, "Force to create a new one-member cluster."),

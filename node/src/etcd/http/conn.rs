@@ -96,6 +96,8 @@ where
         let reply = Reply::new(&mut conn.out, &request, !keep);
         let next = handler.handle(&request, reply).await;
         conn.stream.write_all(&conn.out).await?;
+        // Over TLS, what is written may wait to be sent until it is flushed; TCP has nothing to flush.
+        conn.stream.flush().await?;
         conn.out.clear();
         let consumed = match &body {
             ReadBody::Plain { len } => head.len + len,
@@ -220,6 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         let empty = matches!(head.length, Length::Known(0));
         if head.expects_continue && !empty {
             self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+            self.stream.flush().await?;
         }
         match head.length {
             Length::Known(len) if len <= MAX_FORM as u64 => {

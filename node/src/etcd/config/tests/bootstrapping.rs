@@ -151,22 +151,22 @@ fn a_flag_that_tunes_a_missing_feature_is_refused_whatever_its_value() {
 }
 
 #[test]
-fn an_https_address_that_this_server_would_have_to_serve_or_dial_is_refused() {
-    for flag in ["listen-peer-urls", "initial-advertise-peer-urls", "listen-client-urls"] {
-        let advertise = "--advertise-client-urls=http://10.0.0.1:1";
-        let args = [advertise, &format!("--{flag}=https://10.0.0.1:1")];
-        refused(&args, &[], &format!("https://10.0.0.1:1 in --{flag}"));
-    }
-    refused(
-        &["--initial-cluster=default=https://a:1"],
-        &[],
-        "https://a:1 in --initial-cluster",
-    );
-    // Something in front of this member may speak TLS to clients.
-    assert_eq!(
-        config(&["--advertise-client-urls=https://a:1"]).advertise_client_urls[0].as_str(),
-        "https://a:1"
-    );
+fn certificates_are_for_clients_or_peers_and_the_old_ca_flag_asks_for_theirs() {
+    let config = config(&[
+        "--cert-file=c",
+        "--key-file=k",
+        "--ca-file=old",
+        "--peer-auto-tls",
+        "--peer-trusted-ca-file=ca",
+        "--listen-client-urls=https://10.0.0.1:1",
+        "--advertise-client-urls=https://a:1",
+    ]);
+    assert!(config.client_tls.client_cert_auth && !config.client_auto_tls);
+    assert_eq!(config.client_tls.trusted_ca.as_deref(), Some("old".as_ref()));
+    assert_eq!(config.client_tls.key.as_deref(), Some("k".as_ref()));
+    assert!(config.peer_auto_tls && !config.peer_tls.client_cert_auth);
+    assert_eq!(config.peer_tls.trusted_ca.as_deref(), Some("ca".as_ref()));
+    assert_eq!(config.advertise_client_urls[0].as_str(), "https://a:1");
 }
 
 #[test]
