@@ -3,6 +3,7 @@
 //! `kv` is pure; `raft` alone knows openraft; `etcd` is the server on top of both;
 //! `client` talks to such servers, `tls` reads certificates for either side.
 pub mod client;
+pub mod dns;
 #[cfg(feature = "server")]
 pub mod etcd;
 #[cfg(feature = "server")]

@@ -9,14 +9,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::cluster::MemberInfo;
-use super::config::Config;
-use super::ids;
+use super::config::{Config, Members};
+use super::{discovery, ids};
 use crate::log::{self, LogLine};
 use crate::raft::Options;
 use crate::raft::disk::{DirLock, Disk};
 use crate::raft::member::{self, Opened};
 use crate::raft::types::Peer;
 use crate::raft::wal::{Meta, OpenError};
+use crate::tls;
 
 /// How long a peer has to say who its members are.
 const PEER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ pub struct Bootstrap {
 pub enum Failure {
     Text(String),
     Lines(Vec<LogLine>),
+    /// This token has its members already.
+    ClusterFull(String),
 }
 
 impl From<String> for Failure {
@@ -81,9 +84,20 @@ pub async fn bootstrap(config: &Config, disk: &Arc<dyn Disk>) -> Result<Bootstra
             lock,
         });
     }
-    let (meta, members) = new_cluster(config).await?;
+    let (meta, members) = match new_cluster(config).await {
+        Err(full @ Failure::ClusterFull(_)) => {
+            // What is left must not look like a member's; only empty directories go.
+            drop(lock);
+            for dir in [&options.wal_dir, &options.snap_dir, &data_dir.join("member")] {
+                let _ = std::fs::remove_dir(dir);
+            }
+            return Err(full);
+        }
+        outcome => outcome?,
+    };
     let opened =
         member::create(disk, &options, meta).map_err(|error| cannot("create the log in", &options.wal_dir, error))?;
+    let _ = std::fs::remove_file(data_dir.join(discovery::MARK));
     log::info!(
         "etcdserver",
         "starting member {:x} in cluster {:x}",
@@ -114,8 +128,20 @@ fn options(config: &Config, member_dir: PathBuf) -> Options {
     }
 }
 
-/// Computes who is who in a cluster that `--initial-cluster` describes.
+/// Computes who is who in a cluster that begins: as `--initial-cluster` describes it, or as discovery finds it.
 async fn new_cluster(config: &Config) -> Result<(Meta, BTreeMap<u64, Peer>), Failure> {
+    let discovered;
+    let config = match discovered_members(config).await? {
+        None => config,
+        Some((initial_cluster, initial_cluster_token)) => {
+            discovered = Config {
+                initial_cluster,
+                initial_cluster_token,
+                ..config.clone()
+            };
+            &discovered
+        }
+    };
     config.verify_bootstrap(&resolve).map_err(Failure::Lines)?;
     let mut members = BTreeMap::new();
     let mut own = None;
@@ -146,6 +172,19 @@ async fn new_cluster(config: &Config) -> Result<(Meta, BTreeMap<u64, Peer>), Fai
         },
         members,
     ))
+}
+
+/// The members and the token for their ids, if they are to be discovered.
+async fn discovered_members(config: &Config) -> Result<Option<(Members, String)>, Failure> {
+    if !config.discovery.url.is_empty() {
+        let members = discovery::join(config, &tls::Files::default()).await?;
+        return Ok(Some((members, config.discovery.url.clone())));
+    }
+    if !config.discovery.srv.is_empty() {
+        let members = discovery::srv(config).await?;
+        return Ok(Some((members, config.initial_cluster_token.clone())));
+    }
+    Ok(None)
 }
 
 /// Does another member know that one with our id has run before? Then our data is lost, and a new start under the

@@ -98,7 +98,8 @@ pub async fn serve_peers(listener: TcpListener, server: Arc<Server>) {
     .await;
 }
 
-async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
+/// A task for each connection.
+pub async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {

@@ -105,7 +105,8 @@ pub fn no_auth(reply: &mut Reply<'_>) {
     refuse(reply, 401, None, "Insufficient credentials");
 }
 
-fn redirect(request: &Request<'_>, reply: &mut Reply<'_>, clean: &[u8], query: &str) {
+/// Sends the client to the clean form of its path.
+pub fn redirect(request: &Request<'_>, reply: &mut Reply<'_>, clean: &[u8], query: &str) {
     let mut location = path::escape(clean);
     if !query.is_empty() {
         location.push('?');

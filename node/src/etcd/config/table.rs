@@ -80,24 +80,6 @@ const TLS_SWITCH: Missing = Missing {
     harmless: Some("false"),
     ..TLS
 };
-const DISCOVERY: Missing = Missing {
-    why: "this server only bootstraps from a static list",
-    instead: "name the members with --initial-cluster NAME=URL,..",
-    harmless: Some(""),
-};
-const DISCOVERY_FALLBACK: Missing = Missing {
-    harmless: None,
-    ..DISCOVERY
-};
-const PROXY: Missing = Missing {
-    why: "this server is always a member",
-    instead: "leave it out and let clients use the members' URLs",
-    harmless: Some("off"),
-};
-const PROXY_TUNING: Missing = Missing {
-    harmless: None,
-    ..PROXY
-};
 const FORCE: Missing = Missing {
     why: "this server cannot drop the other members of a data directory",
     instead: "start with a new --data-dir",
@@ -179,17 +161,17 @@ pub const FLAGS: &[Flag] = &[
     flag(CLUSTERING, "initial-cluster-state", "new", STATES, STATE_FATE, "Initial cluster state ('new' or 'existing')."),
     flag(CLUSTERING, "initial-cluster-token", "etcd-cluster", Text, Used, "Keeps clusters with the same members apart."),
     flag(CLUSTERING, "advertise-client-urls", DEFAULT_CLIENT_URLS, Urls, Used, "This member's client URLs, as told to clients."),
-    flag(CLUSTERING, "discovery", "", Text, NotYet(DISCOVERY), "Discovery URL used to bootstrap the cluster."),
-    flag(CLUSTERING, "discovery-fallback", "proxy", OneOf(&["exit", "proxy"]), NotYet(DISCOVERY_FALLBACK), "What to do when the discovered cluster is full."),
-    flag(CLUSTERING, "discovery-proxy", "", Text, NotYet(DISCOVERY), "HTTP proxy to use for traffic to discovery service."),
-    flag(CLUSTERING, "discovery-srv", "", Text, NotYet(DISCOVERY), "DNS srv domain used to bootstrap the cluster."),
+    flag(CLUSTERING, "discovery", "", Text, Used, "Discovery URL used to bootstrap the cluster."),
+    flag(CLUSTERING, "discovery-fallback", "proxy", OneOf(&["exit", "proxy"]), Used, "What to do when the discovered cluster is full."),
+    flag(CLUSTERING, "discovery-proxy", "", Text, Used, "HTTP proxy to use for traffic to discovery service."),
+    flag(CLUSTERING, "discovery-srv", "", Text, Used, "DNS srv domain used to bootstrap the cluster."),
     flag(CLUSTERING, "strict-reconfig-check", "false", Bool, Used, "Reject changes that would lose the quorum; always on here."),
-    flag(PROXYING, "proxy", "off", OneOf(&["off", "readonly", "on"]), NotYet(PROXY), "Proxy mode setting ('off', 'readonly' or 'on')."),
-    flag(PROXYING, "proxy-failure-wait", "5000", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) an endpoint is held in a failed state."),
-    flag(PROXYING, "proxy-refresh-interval", "30000", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) of the endpoints refresh interval."),
-    flag(PROXYING, "proxy-dial-timeout", "1000", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) for a dial to timeout."),
-    flag(PROXYING, "proxy-write-timeout", "5000", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) for a write to timeout."),
-    flag(PROXYING, "proxy-read-timeout", "0", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) for a read to timeout."),
+    flag(PROXYING, "proxy", "off", OneOf(&["off", "readonly", "on"]), Used, "Proxy mode setting ('off', 'readonly' or 'on')."),
+    flag(PROXYING, "proxy-failure-wait", "5000", Uint, Used, "Time (in milliseconds) an endpoint is held in a failed state."),
+    flag(PROXYING, "proxy-refresh-interval", "30000", Uint, Used, "Time (in milliseconds) of the endpoints refresh interval."),
+    flag(PROXYING, "proxy-dial-timeout", "1000", Uint, Used, "Time (in milliseconds) for a dial to timeout."),
+    flag(PROXYING, "proxy-write-timeout", "5000", Uint, Used, "Time (in milliseconds) for a write to timeout."),
+    flag(PROXYING, "proxy-read-timeout", "0", Uint, Used, "Time (in milliseconds) for a read to timeout."),
     flag(SECURITY, "ca-file", "", Text, NotYet(TLS), "Path to the client server TLS CA file (old name)."),
     flag(SECURITY, "cert-file", "", Text, NotYet(TLS), "Path to the client server TLS cert file."),
     flag(SECURITY, "key-file", "", Text, NotYet(TLS), "Path to the client server TLS key file."),
