@@ -38,7 +38,10 @@ fn local(port: &Port) -> SocketAddr {
 pub fn discovery_at(port: Port, dir: &Path, flags: &[&str]) -> Service {
     let address = local(&port);
     let mut command = Command::new(tools::labnode());
-    command.args(["discovery", "--addr", &address.to_string()]).args(flags);
+    let host = format!("http://{address}");
+    command
+        .args(["discovery", "--addr", &address.to_string(), "--host", &host])
+        .args(flags);
     command.current_dir(dir);
     let service = Service {
         process: Process::spawn(command, &dir.join("discovery.log")),
