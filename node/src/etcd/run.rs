@@ -57,16 +57,20 @@ async fn serve(config: Config) -> i32 {
     let result = async {
         let mut stop = Stop::new().map_err(|error| error.to_string())?;
         let clients = bind_all(&config.listen_client_urls)?;
-        for url in &config.listen_client_urls {
-            log::info!("etcdmain", "listening for client requests on {}", url.as_str());
-        }
+        let tell_clients = || {
+            for url in &config.listen_client_urls {
+                log::info!("etcdmain", "listening for client requests on {}", url.as_str());
+            }
+        };
         if proxy::wanted(&config)? {
+            tell_clients();
             return serve_proxy(&config, clients, &mut stop).await;
         }
         let peers = bind_all(&config.listen_peer_urls)?;
         for url in &config.listen_peer_urls {
             log::info!("etcdmain", "listening for peers on {}", url.as_str());
         }
+        tell_clients();
         start(config, clients, peers, &mut stop).await
     };
     match result.await {
