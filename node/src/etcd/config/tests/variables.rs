@@ -8,7 +8,7 @@ fn every_flag_has_its_variable() {
             (Fate::NotYet(_) | Fate::Removed, _) => continue,
             (_, Kind::Bool) => "true",
             (_, Kind::Uint) => "2000",
-            (_, Kind::OneOf(values)) => values[0],
+            (_, Kind::OneOf(values)) => values.iter().find(|value| **value != flag.default).unwrap(),
             (_, Kind::Urls) => "http://127.0.0.1:1",
             (_, Kind::Addr) => "127.0.0.1:1",
             _ if flag.name == "initial-cluster" => "a=http://127.0.0.1:1",
