@@ -88,6 +88,7 @@ pub async fn bootstrap(config: &Config, disk: &Arc<dyn Disk>) -> Result<Bootstra
         Err(full @ Failure::ClusterFull(_)) => {
             // What is left must not look like a member's; only empty directories go.
             drop(lock);
+            let _ = std::fs::remove_file(data_dir.join(discovery::MARK));
             for dir in [&options.wal_dir, &options.snap_dir, &data_dir.join("member")] {
                 let _ = std::fs::remove_dir(dir);
             }
