@@ -5,6 +5,7 @@
 #[cfg(feature = "server")]
 pub mod ca;
 pub mod client;
+pub mod dns;
 #[cfg(feature = "server")]
 pub mod etcd;
 #[cfg(feature = "server")]

@@ -9,6 +9,7 @@ const APPLETS: &[Applet] = &[
     ("etcd", labnode::etcd::run::run),
     ("etcd2", labnode::etcd::run::run),
     ("etcd-ca", labnode::ca::run),
+    ("discovery", labnode::etcd::discovery_service::run),
 ];
 
 fn main() {

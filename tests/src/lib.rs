@@ -8,6 +8,7 @@ pub mod disk;
 pub mod http;
 pub mod ports;
 pub mod process;
+pub mod services;
 pub mod tools;
 pub mod writers;
 

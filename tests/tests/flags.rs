@@ -61,8 +61,6 @@ fn a_bad_configuration_exits_with_its_code_and_text() {
             1,
             "multiple discovery or bootstrap flags are set",
         ),
-        (&["--discovery", "http://127.0.0.1:1/x"], 1, "not available yet"),
-        (&["--proxy", "on"], 1, "not available yet"),
         (&["--experimental-v3demo"], 1, "not available yet"),
         (
             &["--listen-peer-urls", "http://example.com:2380"],

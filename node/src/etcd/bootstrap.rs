@@ -6,17 +6,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::{ClusterState, Config};
+use super::config::{ClusterState, Config, Members};
 use super::remote::Remote;
 use super::security::Security;
 use super::urls::Url;
-use super::{ids, join};
+use super::{discovery, ids, join};
 use crate::log::{self, LogLine};
 use crate::raft::disk::{DirLock, Disk};
 use crate::raft::member::{self, Opened};
 use crate::raft::types::Peer;
 use crate::raft::wal::{Meta, OpenError};
 use crate::raft::{Options, backup};
+use crate::tls;
 
 /// Entries that etcd keeps behind a snapshot for members that lag.
 const CATCH_UP_ENTRIES: u64 = 5000;
@@ -34,6 +35,8 @@ pub struct Bootstrap {
 pub enum Failure {
     Text(String),
     Lines(Vec<LogLine>),
+    /// This token has its members already.
+    ClusterFull(String),
 }
 
 impl From<String> for Failure {
@@ -88,14 +91,29 @@ pub async fn bootstrap(config: &Config, security: &Security, disk: &Arc<dyn Disk
             lock,
         });
     }
-    let (meta, first_members) = match config.initial_cluster_state {
+    let begun = match config.initial_cluster_state {
         ClusterState::New => new_cluster(config, security)
             .await
-            .map(|(meta, members)| (meta, Some(members)))?,
-        ClusterState::Existing => (join::join(config, &Remote::new(security.peer_client()?)).await?, None),
+            .map(|(meta, members)| (meta, Some(members))),
+        ClusterState::Existing => join::join(config, &Remote::new(security.peer_client()?))
+            .await
+            .map(|meta| (meta, None)),
+    };
+    let (meta, first_members) = match begun {
+        Err(full @ Failure::ClusterFull(_)) => {
+            // What is left must not look like a member's; only empty directories go.
+            drop(lock);
+            let _ = std::fs::remove_file(data_dir.join(discovery::MARK));
+            for dir in [&options.wal_dir, &options.snap_dir, &data_dir.join("member")] {
+                let _ = std::fs::remove_dir(dir);
+            }
+            return Err(full);
+        }
+        outcome => outcome?,
     };
     let opened =
         member::create(disk, &options, meta).map_err(|error| cannot("create the log in", &options.wal_dir, error))?;
+    let _ = std::fs::remove_file(data_dir.join(discovery::MARK));
     log::info!(
         "etcdserver",
         "starting member {:x} in cluster {:x}",
@@ -131,8 +149,20 @@ pub(super) fn texts(urls: &[Url]) -> Vec<String> {
     urls.iter().map(|url| url.as_str().to_string()).collect()
 }
 
-/// Computes who is who in a cluster that `--initial-cluster` describes.
+/// Computes who is who in a cluster that begins: as `--initial-cluster` describes it, or as discovery finds it.
 async fn new_cluster(config: &Config, security: &Security) -> Result<(Meta, BTreeMap<u64, Peer>), Failure> {
+    let discovered;
+    let config = match discovered_members(config).await? {
+        None => config,
+        Some((initial_cluster, initial_cluster_token)) => {
+            discovered = Config {
+                initial_cluster,
+                initial_cluster_token,
+                ..config.clone()
+            };
+            &discovered
+        }
+    };
     config.verify_bootstrap(&resolve).map_err(Failure::Lines)?;
     let mut members = BTreeMap::new();
     let mut own = None;
@@ -166,6 +196,19 @@ async fn new_cluster(config: &Config, security: &Security) -> Result<(Meta, BTre
         },
         members,
     ))
+}
+
+/// The members and the token for their ids, if they are to be discovered.
+async fn discovered_members(config: &Config) -> Result<Option<(Members, String)>, Failure> {
+    if !config.discovery.url.is_empty() {
+        let members = discovery::join(config, &tls::Files::default()).await?;
+        return Ok(Some((members, config.discovery.url.clone())));
+    }
+    if !config.discovery.srv.is_empty() {
+        let members = discovery::srv(config).await?;
+        return Ok(Some((members, config.initial_cluster_token.clone())));
+    }
+    Ok(None)
 }
 
 /// Does another member know that one with our id has run before? Then our data is lost, and a new start under the

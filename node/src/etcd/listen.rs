@@ -128,7 +128,8 @@ async fn serve_peer<S: AsyncRead + AsyncWrite + Unpin>(stream: S, server: Arc<Se
     }
 }
 
-async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
+/// A task for each connection.
+pub async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::bootstrap::{self, Bootstrap, Failure};
 use super::config::{self, Config, Outcome, VERSION};
 use super::listen::{self, Bound};
+use super::proxy;
 use super::security::Security;
 use super::server::Server;
 use crate::log::{self, Level};
@@ -56,14 +57,21 @@ async fn serve(config: Config) -> i32 {
     let result = async {
         let mut stop = Stop::new().map_err(|error| error.to_string())?;
         let clients = bind_all(&config.listen_client_urls)?;
+        let tell_clients = || {
+            for url in &config.listen_client_urls {
+                log::info!("etcdmain", "listening for client requests on {}", url.as_str());
+            }
+        };
+        if proxy::wanted(&config)? {
+            tell_clients();
+            return serve_proxy(&config, &Security::new(&config)?, clients, &mut stop).await;
+        }
         let peers = bind_all(&config.listen_peer_urls)?;
         let security = Security::new(&config)?;
         for url in &config.listen_peer_urls {
             log::info!("etcdmain", "listening for peers on {}", url.as_str());
         }
-        for url in &config.listen_client_urls {
-            log::info!("etcdmain", "listening for client requests on {}", url.as_str());
-        }
+        tell_clients();
         start(config, security, clients, peers, &mut stop).await
     };
     match result.await {
@@ -76,7 +84,40 @@ async fn serve(config: Config) -> i32 {
             lines.iter().for_each(log::emit);
             1
         }
+        Err(Failure::ClusterFull(url)) => {
+            log::critical!(
+                "etcdmain",
+                "discovery cluster is full: all members of {url} have registered; get a token for more members, add this one to the running cluster, or start it with --discovery-fallback proxy"
+            );
+            1
+        }
     }
+}
+
+async fn serve_proxy(
+    config: &Config,
+    security: &Security,
+    clients: Vec<Bound>,
+    stop: &mut Stop,
+) -> Result<i32, Failure> {
+    let signal = tokio::select! {
+        started = proxy::start(config, security, clients) => {
+            started?;
+            stop.wait().await
+        }
+        signal = stop.wait() => signal,
+    };
+    Ok(stopped_by(signal))
+}
+
+fn stopped_by(signal: i32) -> i32 {
+    tell_signal(signal);
+    sys::die_of(signal)
+}
+
+fn tell_signal(signal: i32) {
+    let name = if signal == SIGTERM { "terminated" } else { "interrupt" };
+    log::notice!("osutil", "received {name} signal, shutting down...");
 }
 
 fn bind_all(urls: &[super::urls::Url]) -> Result<Vec<Bound>, String> {
@@ -100,7 +141,18 @@ async fn start(
         options,
         first_members,
         lock,
-    } = bootstrap::bootstrap(&config, &security, &disk).await?;
+    } = tokio::select! {
+        begun = bootstrap::bootstrap(&config, &security, &disk) => match begun {
+            Err(Failure::ClusterFull(_)) if config.discovery.fall_back => {
+                log::notice!("etcdmain", "discovery cluster full, falling back to proxy");
+                drop(peers);
+                return serve_proxy(&config, &security, clients, stop).await;
+            }
+            begun => begun?,
+        },
+        // Discovery may wait for other members for ever.
+        signal = stop.wait() => return Ok(stopped_by(signal)),
+    };
     let meta = opened.meta();
     let removed = Arc::new(Notify::new());
     let transport = Arc::new(TcpTransport::new(
@@ -148,11 +200,7 @@ async fn start(
             return Ok(1);
         }
     };
-    log::notice!(
-        "osutil",
-        "received {} signal, shutting down...",
-        if signal == SIGTERM { "terminated" } else { "interrupt" }
-    );
+    tell_signal(signal);
     server.member.shutdown().await;
     drop(lock);
     Ok(sys::die_of(signal))

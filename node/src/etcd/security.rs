@@ -73,10 +73,14 @@ impl Security {
 
     /// For requests to peers.
     pub fn peer_client(&self) -> Result<reqwest::Client, String> {
-        crate::client::http_over(match self.unverified {
-            true => tls::client::unverified(&self.peer_files)?,
-            false => tls::client::config(&self.peer_files)?,
-        })
+        crate::client::http_over(self.peer_tls()?)
+    }
+
+    pub fn peer_tls(&self) -> Result<rustls::ClientConfig, String> {
+        match self.unverified {
+            true => tls::client::unverified(&self.peer_files),
+            false => tls::client::config(&self.peer_files),
+        }
     }
 }
 

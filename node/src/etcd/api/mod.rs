@@ -31,34 +31,9 @@ pub enum Handed {
 impl Handed {
     /// Goes on with the answer. Returns the connection when it can serve more requests.
     pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(taken: Taken<S, Handed>) -> io::Result<Option<(S, BytesMut)>> {
-        let Taken {
-            stream,
-            buffered,
-            chunked,
-            keep,
-            handed,
-        } = taken;
-        match handed {
-            Handed::Watch(handed) => {
-                watch::run(Taken {
-                    stream,
-                    buffered,
-                    chunked,
-                    keep,
-                    handed,
-                })
-                .await
-            }
-            Handed::Backup(handed) => {
-                backup::run(Taken {
-                    stream,
-                    buffered,
-                    chunked,
-                    keep,
-                    handed,
-                })
-                .await
-            }
+        match taken.split() {
+            (Handed::Watch(watch), rest) => watch::run(rest.with(watch)).await,
+            (Handed::Backup(backup), rest) => backup::run(rest.with(backup)).await,
         }
     }
 }
@@ -156,7 +131,8 @@ pub fn no_auth(reply: &mut Reply<'_>) {
     refuse(reply, 401, None, "Insufficient credentials");
 }
 
-fn redirect(request: &Request<'_>, reply: &mut Reply<'_>, clean: &[u8], query: &str) {
+/// Sends the client to the clean form of its path.
+pub fn redirect(request: &Request<'_>, reply: &mut Reply<'_>, clean: &[u8], query: &str) {
     let mut location = path::escape(clean);
     if !query.is_empty() {
         location.push('?');

@@ -2,6 +2,7 @@
 //! prints, reads the environment or touches a disk.
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::etcd::urls::Url;
 use crate::log::{Level, LogLine};
@@ -15,7 +16,7 @@ mod table;
 mod usage;
 mod values;
 
-pub use bootstrap::Members;
+pub use bootstrap::{Members, parse as parse_members};
 
 /// The version whose behaviour this is, as tools read it.
 pub const VERSION: &str = "2.3.8";
@@ -24,6 +25,38 @@ pub const VERSION: &str = "2.3.8";
 pub enum ClusterState {
     New,
     Existing,
+}
+
+/// How a member without data finds the others, when no list names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Discovery {
+    /// The token's URL; empty without discovery.
+    pub url: String,
+    /// What to do when the token's cluster is full: become a proxy, or exit.
+    pub fall_back: bool,
+    /// The HTTP proxy on the way to the service; empty for none.
+    pub proxy: String,
+    /// The domain whose SRV records name the members; empty without.
+    pub srv: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyMode {
+    Off,
+    Readonly,
+    On,
+}
+
+/// The proxy's flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    pub mode: ProxyMode,
+    pub failure_wait: Duration,
+    pub refresh_interval: Duration,
+    /// Zero is no limit, here and below.
+    pub dial_timeout: Duration,
+    pub write_timeout: Duration,
+    pub read_timeout: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +91,8 @@ pub struct Config {
     pub client_auto_tls: bool,
     pub peer_tls: tls::Files,
     pub peer_auto_tls: bool,
+    pub discovery: Discovery,
+    pub proxy: Proxy,
     pub log_level: Level,
     pub log_package_levels: Vec<(String, Level)>,
 }

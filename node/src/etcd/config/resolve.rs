@@ -1,9 +1,10 @@
 //! From the flags as given to a `Config`, or to what is wrong with them.
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::table::{DEFAULT_INITIAL_CLUSTER, DEFAULT_NAME, DEFAULT_SNAPSHOT_COUNT, FLAGS, Fate, Missing};
 use super::values::Given;
-use super::{ClusterState, Config, bootstrap};
+use super::{ClusterState, Config, Discovery, Proxy, ProxyMode, bootstrap};
 use crate::etcd::urls::Url;
 use crate::log::{self, Level, LogLine};
 use crate::tls;
@@ -34,7 +35,10 @@ pub fn resolve(given: &mut Given) -> Result<Config, Problem> {
     let initial_advertise_peer_urls = urls(given, "initial-advertise-peer-urls", "peer-addr")?;
     let listen_client_urls = listen_urls(given, "listen-client-urls", "bind-addr", "addr")?;
     let advertise_client_urls = urls(given, "advertise-client-urls", "addr")?;
-    if given.is_set("listen-client-urls") && !given.is_set("advertise-client-urls") {
+    let (discovery, proxy) = (discovery(given), proxy(given));
+    // A proxy has no clients to tell the cluster about.
+    let may_be_proxy = proxy.mode != ProxyMode::Off || !discovery.url.is_empty() && discovery.fall_back;
+    if given.is_set("listen-client-urls") && !given.is_set("advertise-client-urls") && !may_be_proxy {
         let text = "-advertise-client-urls is required when -listen-client-urls is set explicitly";
         return Err(Problem::Flags(text.into()));
     }
@@ -84,9 +88,36 @@ pub fn resolve(given: &mut Given) -> Result<Config, Problem> {
         client_auto_tls,
         peer_tls,
         peer_auto_tls,
+        discovery,
+        proxy,
         log_level,
         log_package_levels,
     })
+}
+
+fn discovery(given: &Given) -> Discovery {
+    Discovery {
+        url: given.text("discovery"),
+        fall_back: given.text("discovery-fallback") != "exit",
+        proxy: given.text("discovery-proxy"),
+        srv: given.text("discovery-srv"),
+    }
+}
+
+fn proxy(given: &Given) -> Proxy {
+    let milliseconds = |name| Duration::from_millis(given.uint(name));
+    Proxy {
+        mode: match given.text("proxy").as_str() {
+            "on" => ProxyMode::On,
+            "readonly" => ProxyMode::Readonly,
+            _ => ProxyMode::Off,
+        },
+        failure_wait: milliseconds("proxy-failure-wait"),
+        refresh_interval: milliseconds("proxy-refresh-interval"),
+        dial_timeout: milliseconds("proxy-dial-timeout"),
+        write_timeout: milliseconds("proxy-write-timeout"),
+        read_timeout: milliseconds("proxy-read-timeout"),
+    }
 }
 
 fn not_yet(subject: &str, missing: &Missing) -> Problem {

@@ -62,24 +62,6 @@ pub const DEFAULT_CLIENT_URLS: &str = "http://localhost:2379,http://localhost:40
 pub const DEFAULT_INITIAL_CLUSTER: &str = "default=http://localhost:2380,default=http://localhost:7001";
 pub const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
 
-const DISCOVERY: Missing = Missing {
-    why: "this server only bootstraps from a static list",
-    instead: "name the members with --initial-cluster NAME=URL,..",
-    harmless: Some(""),
-};
-const DISCOVERY_FALLBACK: Missing = Missing {
-    harmless: None,
-    ..DISCOVERY
-};
-const PROXY: Missing = Missing {
-    why: "this server is always a member",
-    instead: "leave it out and let clients use the members' URLs",
-    harmless: Some("off"),
-};
-const PROXY_TUNING: Missing = Missing {
-    harmless: None,
-    ..PROXY
-};
 const PPROF: Missing = Missing {
     why: "this server has no profiles to serve",
     instead: "use perf on the process",
@@ -150,17 +132,17 @@ pub const FLAGS: &[Flag] = &[
     flag(CLUSTERING, "initial-cluster-state", "new", STATES, Used, "Initial cluster state ('new' or 'existing')."),
     flag(CLUSTERING, "initial-cluster-token", "etcd-cluster", Text, Used, "Keeps clusters with the same members apart."),
     flag(CLUSTERING, "advertise-client-urls", DEFAULT_CLIENT_URLS, Urls, Used, "This member's client URLs, as told to clients."),
-    flag(CLUSTERING, "discovery", "", Text, NotYet(DISCOVERY), "Discovery URL used to bootstrap the cluster."),
-    flag(CLUSTERING, "discovery-fallback", "proxy", OneOf(&["exit", "proxy"]), NotYet(DISCOVERY_FALLBACK), "What to do when the discovered cluster is full."),
-    flag(CLUSTERING, "discovery-proxy", "", Text, NotYet(DISCOVERY), "HTTP proxy to use for traffic to discovery service."),
-    flag(CLUSTERING, "discovery-srv", "", Text, NotYet(DISCOVERY), "DNS srv domain used to bootstrap the cluster."),
+    flag(CLUSTERING, "discovery", "", Text, Used, "Discovery URL used to bootstrap the cluster."),
+    flag(CLUSTERING, "discovery-fallback", "proxy", OneOf(&["exit", "proxy"]), Used, "What to do when the discovered cluster is full."),
+    flag(CLUSTERING, "discovery-proxy", "", Text, Used, "HTTP proxy to use for traffic to discovery service."),
+    flag(CLUSTERING, "discovery-srv", "", Text, Used, "DNS srv domain used to bootstrap the cluster."),
     flag(CLUSTERING, "strict-reconfig-check", "false", Bool, Used, "Reject changes that would lose the quorum; always on here."),
-    flag(PROXYING, "proxy", "off", OneOf(&["off", "readonly", "on"]), NotYet(PROXY), "Proxy mode setting ('off', 'readonly' or 'on')."),
-    flag(PROXYING, "proxy-failure-wait", "5000", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) an endpoint is held in a failed state."),
-    flag(PROXYING, "proxy-refresh-interval", "30000", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) of the endpoints refresh interval."),
-    flag(PROXYING, "proxy-dial-timeout", "1000", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) for a dial to timeout."),
-    flag(PROXYING, "proxy-write-timeout", "5000", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) for a write to timeout."),
-    flag(PROXYING, "proxy-read-timeout", "0", Uint, NotYet(PROXY_TUNING), "Time (in milliseconds) for a read to timeout."),
+    flag(PROXYING, "proxy", "off", OneOf(&["off", "readonly", "on"]), Used, "Proxy mode setting ('off', 'readonly' or 'on')."),
+    flag(PROXYING, "proxy-failure-wait", "5000", Uint, Used, "Time (in milliseconds) an endpoint is held in a failed state."),
+    flag(PROXYING, "proxy-refresh-interval", "30000", Uint, Used, "Time (in milliseconds) of the endpoints refresh interval."),
+    flag(PROXYING, "proxy-dial-timeout", "1000", Uint, Used, "Time (in milliseconds) for a dial to timeout."),
+    flag(PROXYING, "proxy-write-timeout", "5000", Uint, Used, "Time (in milliseconds) for a write to timeout."),
+    flag(PROXYING, "proxy-read-timeout", "0", Uint, Used, "Time (in milliseconds) for a read to timeout."),
     flag(SECURITY, "ca-file", "", Text, Used, "Path to the client server TLS CA file (old name)."),
     flag(SECURITY, "cert-file", "", Text, Used, "Path to the client server TLS cert file."),
     flag(SECURITY, "key-file", "", Text, Used, "Path to the client server TLS key file."),

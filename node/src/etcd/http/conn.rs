@@ -50,6 +50,39 @@ pub struct Taken<S, T> {
     pub handed: T,
 }
 
+impl<S, T> Taken<S, T> {
+    /// What the handler wants, and the connection it wants it for.
+    pub fn split(self) -> (T, Taken<S, ()>) {
+        let Taken {
+            stream,
+            buffered,
+            chunked,
+            keep,
+            handed,
+        } = self;
+        let rest = Taken {
+            stream,
+            buffered,
+            chunked,
+            keep,
+            handed: (),
+        };
+        (handed, rest)
+    }
+}
+
+impl<S> Taken<S, ()> {
+    pub fn with<T>(self, handed: T) -> Taken<S, T> {
+        Taken {
+            stream: self.stream,
+            buffered: self.buffered,
+            chunked: self.chunked,
+            keep: self.keep,
+            handed,
+        }
+    }
+}
+
 /// Serves until the client leaves, something is wrong with it, or a handler takes the connection over.
 pub async fn serve<S, H>(stream: S, buffered: BytesMut, handler: &H) -> io::Result<Option<Taken<S, H::Handed>>>
 where

@@ -1,6 +1,8 @@
 //! Answers, written straight into a connection's output.
 use std::cell::RefCell;
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::kv::time::civil;
@@ -17,6 +19,7 @@ pub struct Reply<'a> {
     close: bool,
     http11: bool,
     cors: Option<String>,
+    told: Option<Arc<AtomicU16>>,
 }
 
 impl<'a> Reply<'a> {
@@ -28,6 +31,7 @@ impl<'a> Reply<'a> {
             close,
             http11: request.http11,
             cors: None,
+            told: None,
         }
     }
 
@@ -39,6 +43,7 @@ impl<'a> Reply<'a> {
             close: true,
             http11: true,
             cors: None,
+            told: None,
         }
     }
 
@@ -47,7 +52,15 @@ impl<'a> Reply<'a> {
         self.cors = Some(origin.to_string());
     }
 
+    /// Where the answer's status will stand once it has begun.
+    pub fn status_cell(&mut self) -> Arc<AtomicU16> {
+        self.told.get_or_insert_default().clone()
+    }
+
     pub fn start(&mut self, status: u16) -> &mut Self {
+        if let Some(told) = &self.told {
+            told.store(status, Ordering::Relaxed);
+        }
         self.out.extend_from_slice(b"HTTP/1.1 ");
         self.out.extend_from_slice(status_line(status).as_bytes());
         self.out.extend_from_slice(b"\r\n");
@@ -82,6 +95,16 @@ impl<'a> Reply<'a> {
         } else {
             self.header("Connection", "close");
         }
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Ends the head of an answer whose body of this length comes later, or not at all.
+    pub fn measured(&mut self, length: u64) {
+        self.date();
+        if self.close {
+            self.header("Connection", "close");
+        }
+        self.number("Content-Length", length);
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -175,6 +198,10 @@ fn status_line(status: u16) -> &'static str {
         201 => "201 Created",
         204 => "204 No Content",
         301 => "301 Moved Permanently",
+        302 => "302 Found",
+        304 => "304 Not Modified",
+        307 => "307 Temporary Redirect",
+        308 => "308 Permanent Redirect",
         400 => "400 Bad Request",
         401 => "401 Unauthorized",
         403 => "403 Forbidden",
@@ -191,6 +218,7 @@ fn status_line(status: u16) -> &'static str {
         501 => "501 Not Implemented",
         502 => "502 Bad Gateway",
         503 => "503 Service Unavailable",
+        504 => "504 Gateway Timeout",
         505 => "505 HTTP Version Not Supported",
         _ => "500 Internal Server Error",
     }

@@ -123,7 +123,6 @@ fn what_is_not_available_is_refused_and_never_ignored() {
         let (value, subject) = match (flag.name, flag.kind, missing.harmless) {
             (name, Kind::Bool, _) => ("true", format!("--{name}")),
             (name, Kind::Uint, _) => ("1", format!("--{name}")),
-            ("proxy", ..) => ("on", "--proxy".to_string()),
             (name, Kind::OneOf(values), _) => (values[0], format!("--{name}")),
             (name, ..) => ("x", format!("--{name}")),
         };
@@ -145,9 +144,34 @@ fn a_missing_feature_that_is_not_asked_for_is_no_error() {
 }
 
 #[test]
-fn a_flag_that_tunes_a_missing_feature_is_refused_whatever_its_value() {
-    refused(&["--discovery-fallback=proxy"], &[], "--discovery-fallback");
-    refused(&["--proxy-failure-wait=5000"], &[], "--proxy-failure-wait");
+fn discovery_and_the_proxy_read_their_flags() {
+    let by_default = config(&[]);
+    assert!(by_default.discovery.fall_back && by_default.discovery.url.is_empty());
+    assert_eq!(by_default.proxy.mode, ProxyMode::Off);
+    assert_eq!(by_default.proxy.failure_wait, Duration::from_secs(5));
+    let given = config(&[
+        "--discovery=http://d/v2/keys/t",
+        "--discovery-fallback=exit",
+        "--discovery-proxy=http://p:3128",
+        "--proxy=readonly",
+        "--proxy-dial-timeout=7",
+    ]);
+    assert_eq!(given.discovery.url, "http://d/v2/keys/t");
+    assert_eq!(given.discovery.proxy, "http://p:3128");
+    assert!(!given.discovery.fall_back);
+    assert_eq!(given.proxy.mode, ProxyMode::Readonly);
+    assert_eq!(given.proxy.dial_timeout, Duration::from_millis(7));
+}
+
+#[test]
+fn what_may_become_a_proxy_need_not_advertise() {
+    let listen = "--listen-client-urls=http://127.0.0.1:1";
+    config(&[listen, "--proxy=on"]);
+    config(&[listen, "--discovery=http://d/t"]);
+    unverified(
+        &[listen, "--discovery=http://d/t", "--discovery-fallback=exit"],
+        "-advertise-client-urls is required when -listen-client-urls is set explicitly",
+    );
 }
 
 #[test]
@@ -171,7 +195,7 @@ fn certificates_are_for_clients_or_peers_and_the_old_ca_flag_asks_for_theirs() {
 
 #[test]
 fn a_refusal_says_what_why_and_what_to_type() {
-    let exit = exit(&["--discovery", "http://d/token"], &[]);
-    let want = "etcd: --discovery is not available yet: this server only bootstraps from a static list; name the members with --initial-cluster NAME=URL,..\n";
+    let exit = exit(&["--force-new-cluster"], &[]);
+    let want = "etcd: --force-new-cluster is not available yet: this server cannot drop the other members of a data directory; start with a new --data-dir\n";
     assert_eq!(exit.stderr, want);
 }

@@ -1,0 +1,159 @@
+//! Which endpoints there are and which of them answer.
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::seq::SliceRandom;
+use tokio::time::{Instant, sleep};
+
+use super::write;
+use crate::etcd::cluster::MemberInfo;
+use crate::etcd::config::Proxy;
+use crate::etcd::discovery::reason;
+use crate::log;
+
+/// How often to look for members while no endpoint is known.
+const IMPATIENT: Duration = Duration::from_secs(1);
+/// How long a peer has to name the members.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How often a failed endpoint is asked whether it is back.
+const PROBE: Duration = Duration::from_millis(250);
+
+struct Endpoint {
+    url: String,
+    failed: Option<Instant>,
+}
+
+pub struct Director {
+    pub client: reqwest::Client,
+    endpoints: Mutex<Vec<Endpoint>>,
+    failure_wait: Duration,
+}
+
+impl Director {
+    pub fn new(config: &Proxy, tls: rustls::ClientConfig) -> Result<Director, String> {
+        let limit = |time: Duration| Some(time).filter(|time| !time.is_zero());
+        let mut builder = reqwest::Client::builder()
+            .use_preconfigured_tls(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_user_timeout(limit(config.write_timeout))
+            .no_proxy();
+        if let Some(time) = limit(config.dial_timeout) {
+            builder = builder.connect_timeout(time);
+        }
+        if let Some(time) = limit(config.read_timeout) {
+            builder = builder.read_timeout(time);
+        }
+        let client = builder
+            .build()
+            .map_err(|error| format!("cannot make an HTTP client: {error}"))?;
+        Ok(Director {
+            client,
+            endpoints: Mutex::default(),
+            failure_wait: config.failure_wait,
+        })
+    }
+
+    /// Those to try, in this order: the ones that answer, then those that failed long enough ago. The order stays as
+    /// it is, so that a client keeps reading from one member.
+    pub fn candidates(&self) -> Vec<String> {
+        let endpoints = self.endpoints.lock().unwrap();
+        let good = endpoints.iter().filter(|endpoint| endpoint.failed.is_none());
+        let due = |since: &Instant| since.elapsed() >= self.failure_wait;
+        let late = endpoints
+            .iter()
+            .filter(|endpoint| endpoint.failed.as_ref().is_some_and(due));
+        good.chain(late).map(|endpoint| endpoint.url.clone()).collect()
+    }
+
+    /// The endpoints that answer, as /v2/config/local/proxy lists them.
+    pub fn available(&self) -> Vec<String> {
+        let endpoints = self.endpoints.lock().unwrap();
+        let good = endpoints.iter().filter(|endpoint| endpoint.failed.is_none());
+        good.map(|endpoint| endpoint.url.clone()).collect()
+    }
+
+    /// Leaves an endpoint out until it answers again.
+    pub fn failed(self: &Arc<Self>, url: &str, why: &str) {
+        let mut endpoints = self.endpoints.lock().unwrap();
+        let Some(endpoint) = endpoints.iter_mut().find(|endpoint| endpoint.url == url) else {
+            return;
+        };
+        if endpoint.failed.replace(Instant::now()).is_none() {
+            log::warning!("proxy", "marked endpoint {url} unavailable: {why}");
+            tokio::spawn(self.clone().probe(url.to_string()));
+        }
+    }
+
+    async fn probe(self: Arc<Self>, url: String) {
+        loop {
+            sleep(PROBE).await;
+            let answer = self.client.get(format!("{url}/version")).timeout(ANSWER).send().await;
+            let mut endpoints = self.endpoints.lock().unwrap();
+            let Some(endpoint) = endpoints.iter_mut().find(|endpoint| endpoint.url == url) else {
+                return;
+            };
+            if endpoint.failed.is_none() {
+                return;
+            }
+            if answer.is_ok() {
+                endpoint.failed = None;
+                log::notice!("proxy", "marked endpoint {url} available");
+                return;
+            }
+        }
+    }
+
+    /// Asks the peers for the members again and again, and remembers both.
+    pub async fn follow(self: Arc<Self>, mut peer_urls: Vec<String>, file: PathBuf, interval: Duration) {
+        loop {
+            match self.members(&peer_urls).await {
+                Ok(members) => {
+                    self.replace(members.iter().flat_map(|member| member.client_urls.iter()));
+                    let mut found: Vec<String> = members.into_iter().flat_map(|member| member.peer_urls).collect();
+                    found.sort();
+                    if !found.is_empty() && found != peer_urls {
+                        match write(&file, &found) {
+                            Ok(()) => log::info!("proxy", "updated peer urls to {}", found.join(",")),
+                            Err(why) => log::error!("proxy", "{why}"),
+                        }
+                        peer_urls = found;
+                    }
+                }
+                Err(why) => log::warning!("proxy", "no peer names the members: {why}"),
+            }
+            let none = self.endpoints.lock().unwrap().is_empty();
+            sleep(if none { IMPATIENT.min(interval) } else { interval }.max(PROBE)).await;
+        }
+    }
+
+    async fn members(&self, peer_urls: &[String]) -> Result<Vec<MemberInfo>, String> {
+        let mut failures = Vec::new();
+        for url in peer_urls {
+            let asked = self.client.get(format!("{url}/members")).timeout(ANSWER).send().await;
+            let answer = async { asked?.error_for_status()?.json::<Vec<MemberInfo>>().await };
+            match answer.await {
+                Ok(members) if !members.is_empty() => return Ok(members),
+                Ok(_) => failures.push(format!("{url} knows none yet")),
+                Err(error) => failures.push(format!("{url}: {}", reason(&error))),
+            }
+        }
+        Err(failures.join("; "))
+    }
+
+    /// Keeps what is known of the endpoints that stay; new ones come behind them, in random order.
+    fn replace<'a>(&self, urls: impl Iterator<Item = &'a String>) {
+        let mut urls: Vec<&String> = urls.collect();
+        urls.shuffle(&mut rand::rng());
+        let mut endpoints = self.endpoints.lock().unwrap();
+        endpoints.retain(|endpoint| urls.contains(&&endpoint.url));
+        for url in urls {
+            if !endpoints.iter().any(|endpoint| endpoint.url == *url) {
+                endpoints.push(Endpoint {
+                    url: url.clone(),
+                    failed: None,
+                });
+            }
+        }
+    }
+}
