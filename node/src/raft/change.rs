@@ -133,7 +133,9 @@ pub(super) async fn make(member: &Member, change: Change) -> Result<Changed, Str
     if let Change::Remove { id, .. } = &change
         && *id == member.id
     {
-        return Err(hand_over(member, &voters).await);
+        // It does not remove itself: the next leader does.
+        member.step_down.notify_one();
+        return Err("another member is to lead first".into());
     }
     let response = match change {
         Change::Add(id, peer) => member.raft.add_learner(id, peer, false).await,
@@ -160,22 +162,44 @@ pub(super) async fn make(member: &Member, change: Change) -> Result<Changed, Str
     }
 }
 
-/// A leader does not remove itself: the next one does. Says what has been done about it.
-async fn hand_over(member: &Member, voters: &[u64]) -> String {
-    let successor = {
+/// Has another member lead when this one is to be removed.
+pub(super) async fn step_down(member: Arc<Member>) {
+    loop {
+        member.step_down.notified().await;
+        let voters: Vec<u64> = member.membership().membership().voter_ids().collect();
+        let others: Vec<u64> = voters.into_iter().filter(|voter| *voter != member.id).collect();
+        if !others.is_empty() && member.is_leader() {
+            crate::log::info!(
+                "etcdserver",
+                "member {:x} has another one lead before it is removed",
+                member.id
+            );
+            if !hand_over(&member, others).await {
+                return;
+            }
+        }
+    }
+}
+
+/// Until another member leads. openraft's leader takes no writes once it has begun to hand over, and its message may
+/// be lost: so there is no way back. False: consensus has stopped.
+async fn hand_over(member: &Member, mut others: Vec<u64>) -> bool {
+    {
         let metrics = member.raft.metrics();
         let metrics = metrics.borrow_watched();
         let matched = |id: &u64| metrics.replication.as_ref()?.get(id).copied().flatten();
-        let others = voters.iter().filter(|voter| **voter != member.id);
-        others.max_by_key(|id| matched(id)).copied()
-    };
-    let Some(successor) = successor else {
-        return "nobody else can lead".into();
-    };
-    match member.raft.trigger().transfer_leader(successor).await {
-        Ok(()) => format!("{successor:x} is to lead first"),
-        Err(error) => error.to_string(),
+        others.sort_by_key(|id| std::cmp::Reverse(matched(id)));
     }
+    for successor in others.iter().cycle() {
+        if !member.is_leader() {
+            break;
+        }
+        if member.raft.trigger().transfer_leader(*successor).await.is_err() {
+            return false;
+        }
+        let _ = tokio::time::timeout(member.options.election, member.leader_is_not(member.id)).await;
+    }
+    true
 }
 
 /// A new member takes part in decisions once it has what the others have.
