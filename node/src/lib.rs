@@ -6,6 +6,8 @@ pub mod client;
 #[cfg(feature = "server")]
 pub mod etcd;
 #[cfg(feature = "server")]
+pub mod etcdctl;
+#[cfg(feature = "server")]
 pub mod kv;
 #[cfg(feature = "server")]
 pub mod log;

@@ -5,7 +5,11 @@ use std::process::exit;
 /// A program by its name, and what runs it: arguments without the program's name in, exit status out.
 type Applet = (&'static str, fn(&[String], &[(String, String)]) -> i32);
 
-const APPLETS: &[Applet] = &[("etcd", labnode::etcd::run::run), ("etcd2", labnode::etcd::run::run)];
+const APPLETS: &[Applet] = &[
+    ("etcd", labnode::etcd::run::run),
+    ("etcd2", labnode::etcd::run::run),
+    ("etcdctl", labnode::etcdctl::run),
+];
 
 fn main() {
     let args: Vec<String> = std::env::args_os()
