@@ -9,6 +9,8 @@ pub mod dns;
 #[cfg(feature = "server")]
 pub mod etcd;
 #[cfg(feature = "server")]
+pub mod etcdctl;
+#[cfg(feature = "server")]
 pub mod kv;
 #[cfg(feature = "server")]
 pub mod log;

@@ -239,6 +239,11 @@ impl Visit for Text {
     }
 }
 
+/// A line as programs print it that have no log of packages.
+pub fn line(level: Level, text: &str) -> String {
+    format_line(SystemTime::now(), level, "", text).replacen("| : ", "| ", 1)
+}
+
 fn format_line(now: SystemTime, level: Level, pkg: &str, text: &str) -> String {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let (seconds, micros) = (since.as_secs(), since.subsec_micros());

@@ -10,6 +10,7 @@ const APPLETS: &[Applet] = &[
     ("etcd2", labnode::etcd::run::run),
     ("etcd-ca", labnode::ca::run),
     ("discovery", labnode::etcd::discovery_service::run),
+    ("etcdctl", labnode::etcdctl::run),
 ];
 
 fn main() {

@@ -1,4 +1,10 @@
-//! Talking to etcd servers over HTTP.
+//! Talking to etcd servers over HTTP: `cluster` sends requests, `keys`, `members` and `auth` are the APIs.
+pub mod auth;
+pub mod cluster;
+pub mod error;
+pub mod keys;
+pub mod members;
+
 use std::time::Duration;
 
 use crate::tls;

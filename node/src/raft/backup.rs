@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use openraft::EntryPayload;
 use tokio::sync::oneshot;
 
 use super::clock::Clock;
@@ -12,7 +13,7 @@ use super::disk::{Disk, File, OsDisk};
 use super::machine::{Machine, State};
 use super::member::{self, Member, Opened, Options};
 use super::snapshot::{self, Header};
-use super::types::{LogId, Membership, Peer};
+use super::types::{Entry, LogId, Membership, Peer, log_id, term_of};
 use super::wal::{self, Index, Meta, OpenError};
 use crate::kv::{self, Store};
 
@@ -52,7 +53,7 @@ fn alone(
     header: Option<Header>,
     store: Store,
     index: &Index,
-    (member, peer): (u64, Peer),
+    member: (u64, Peer),
 ) -> io::Result<(Header, Store, LogId)> {
     let clock = Clock::new(options.wall);
     let state = Arc::new(State::new(store, clock, options.session, u64::MAX));
@@ -74,13 +75,9 @@ fn alone(
         next = last.log_id.index + 1;
         entries.into_iter().for_each(|entry| machine.apply_entry(entry));
     }
-    let members = BTreeMap::from([(member, peer)]);
-    let membership = Membership::new(vec![BTreeSet::from([member])], members).map_err(io::Error::other)?;
-    machine.reduce_to(membership);
+    machine.reduce_to(only(member)?);
     let header = machine.header();
-    let nothing = "nothing was ever written here: there is no cluster to go on with";
-    let last = header.meta.last_log_id;
-    let last = last.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, nothing))?;
+    let last = header.meta.last_log_id.ok_or_else(nothing_there)?;
     let store = std::mem::replace(&mut *state.store.lock().unwrap(), Store::new(options.history));
     Ok((header, store, last))
 }
@@ -121,11 +118,11 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    fn snap(&self) -> PathBuf {
+    pub fn snap(&self) -> PathBuf {
         self.data_dir.join("member/snap")
     }
 
-    fn wal(&self) -> PathBuf {
+    pub fn wal(&self) -> PathBuf {
         self.wal_dir.clone().unwrap_or_else(|| self.data_dir.join("member/wal"))
     }
 
@@ -144,50 +141,57 @@ impl DataDir {
 /// Copies a data directory, also one in use: what is acknowledged when this is called is in the copy. The copy is a
 /// member of its own, alone in a new cluster, so that it can never be taken for the one it was made of.
 pub fn backup(from: &DataDir, to: &DataDir) -> io::Result<()> {
-    with_scratch(to, |scratch| {
-        let copied = DataDir {
-            data_dir: scratch.to_path_buf(),
-            wal_dir: None,
-        };
-        copy_until_whole(from, &copied)?;
-        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-        match member::open(&disk, &copied.options()) {
-            Ok(Some(opened)) => {
-                let index = opened.wal.index.lock().unwrap();
-                begin(to, opened.header, opened.store, &index)
-            }
-            Ok(None) => Err(not_found(&from.wal())),
-            Err(OpenError::Io(error)) => Err(error),
-            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
+    let scratch = Scratch::new(to)?;
+    let copied = DataDir {
+        data_dir: scratch.0.clone(),
+        wal_dir: None,
+    };
+    copy_until_whole(from, &copied)?;
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    match member::open(&disk, &copied.options()) {
+        Ok(Some(opened)) => {
+            let index = opened.wal.index.lock().unwrap();
+            begin(to, opened.header, opened.store, &index)
         }
-    })
+        Ok(None) => Err(not_found(&from.wal())),
+        Err(OpenError::Io(error)) => Err(error),
+        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
+    }
 }
 
-/// Makes a data directory of what a running member sent at /v2/backup. `fetch` writes that to the path it is given.
-pub fn backup_online(to: &DataDir, fetch: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    with_scratch(to, |scratch| {
-        let file = scratch.join("fetched");
-        fetch(&file)?;
-        let (header, contents) = snapshot::read(&OsDisk, &file, HISTORY)?;
-        let mut store = Store::new(HISTORY);
-        store.restore(contents);
-        begin(to, Some(header), store, &Index::default())
-    })
+/// Makes a data directory of what a running member sends at /v2/backup. `fetch` writes that to the path it is given.
+pub async fn backup_online(to: &DataDir, fetch: impl AsyncFnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let scratch = Scratch::new(to)?;
+    let file = scratch.0.join("fetched");
+    fetch(&file).await?;
+    let (header, contents) = snapshot::read(&OsDisk, &file, HISTORY)?;
+    let mut store = Store::new(HISTORY);
+    store.restore(contents);
+    begin(to, Some(header), store, &Index::default())
 }
 
-/// Runs with a directory inside the target that is gone afterwards.
-fn with_scratch(to: &DataDir, work: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    must_be_empty(&to.snap())?;
-    must_be_empty(&to.wal())?;
-    std::fs::create_dir_all(&to.data_dir)?;
-    let scratch = to.data_dir.join(format!(".backup-{:016x}", rand::random::<u64>()));
-    std::fs::create_dir(&scratch)?;
-    let result = work(&scratch);
-    let removed = std::fs::remove_dir_all(&scratch);
-    result.and(removed)
+/// A directory inside the target that is gone afterwards.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(to: &DataDir) -> io::Result<Scratch> {
+        must_be_empty(&to.snap())?;
+        must_be_empty(&to.wal())?;
+        std::fs::create_dir_all(&to.data_dir)?;
+        let path = to.data_dir.join(format!(".backup-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir(&path)?;
+        Ok(Scratch(path))
+    }
 }
 
-/// Writes the disk of a new member that is alone with this state.
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Writes the disk of a new member that is alone with this state: a snapshot of it, or where there has been none yet
+/// the log as it is.
 fn begin(to: &DataDir, header: Option<Header>, store: Store, index: &Index) -> io::Result<()> {
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let meta = Meta {
@@ -197,11 +201,42 @@ fn begin(to: &DataDir, header: Option<Header>, store: Store, index: &Index) -> i
     let peer = Peer {
         peer_urls: DEFAULT_PEER_URLS.map(str::to_string).to_vec(),
     };
-    let (header, store, last) = alone(&disk, &to.options(), header, store, index, (meta.member_id, peer))?;
     disk.create_dir(&to.snap())?;
     disk.create_dir(&to.wal())?;
+    if header.is_none() {
+        let log = wal::create(disk, &to.wal(), meta, 0)?;
+        return copy_entries(index, &log, (meta.member_id, peer));
+    }
+    let (header, store, last) = alone(&disk, &to.options(), header, store, index, (meta.member_id, peer))?;
     snapshot::write(&disk, &to.snap(), &header, &store.snapshot())?;
     wal::create_after(disk, &to.wal(), meta, last)
+}
+
+/// Copies a log, and ends it with this member as the only one.
+fn copy_entries(from: &Index, to: &wal::Opened, member: (u64, Peer)) -> io::Result<()> {
+    let mut last = None;
+    loop {
+        let next = last.map_or(0, |id: LogId| id.index + 1);
+        let entries = from.read(next, u64::MAX, READ_BYTES)?;
+        let Some(entry) = entries.last() else { break };
+        last = Some(entry.log_id);
+        to.append(entries)?;
+    }
+    let last = last.ok_or_else(nothing_there)?;
+    to.append(vec![Entry {
+        log_id: log_id(term_of(&last), last.index + 1),
+        payload: EntryPayload::Membership(only(member)?),
+    }])
+}
+
+fn only((member, peer): (u64, Peer)) -> io::Result<Membership> {
+    let nodes = BTreeMap::from([(member, peer)]);
+    Membership::new(vec![BTreeSet::from([member])], nodes).map_err(io::Error::other)
+}
+
+fn nothing_there() -> io::Error {
+    let what = "nothing was ever written here: there is no cluster to go on with";
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 fn must_be_empty(dir: &Path) -> io::Result<()> {

@@ -18,7 +18,7 @@ pub use recovery::OpenError;
 pub use writer::{Request, SharedWriter, Status, SyncTimes, Writer};
 
 use super::disk::Disk;
-use super::types::LogId;
+use super::types::{Entry, IoFlushed, LogId};
 
 pub struct Opened {
     pub meta: Meta,
@@ -28,15 +28,24 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// Writes entries. For a log that nothing else uses yet.
+    pub fn append(&self, entries: Vec<Entry>) -> std::io::Result<()> {
+        for entry in &entries {
+            self.index.lock().unwrap().push(entry.clone(), None);
+        }
+        self.write_now(Request::Append(entries, IoFlushed::noop()))
+    }
+
     /// Everything up to here is in a snapshot, and is all there is. For a log that nothing else uses yet.
     pub fn drop_entries(&self, last: LogId) -> std::io::Result<()> {
         self.index.lock().unwrap().purge(last);
-        let (done, mut wait) = tokio::sync::oneshot::channel();
-        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
-        match self.writer.lock().unwrap().write(&mut vec![Request::Purge(last, done)]) {
-            true => wait.try_recv().map_err(std::io::Error::other)?,
-            false => Err(full()),
-        }
+        let (done, _) = tokio::sync::oneshot::channel();
+        self.write_now(Request::Purge(last, done))
+    }
+
+    fn write_now(&self, request: Request) -> std::io::Result<()> {
+        let mut writer = self.writer.lock().unwrap();
+        writer.try_write(&[request])
     }
 }
 

@@ -118,7 +118,8 @@ impl Writer {
         written
     }
 
-    fn try_write(&mut self, requests: &[Request]) -> io::Result<()> {
+    /// `write` for who is told of an error by its return.
+    pub(super) fn try_write(&mut self, requests: &[Request]) -> io::Result<()> {
         let mut last_index = None;
         let mut places = Vec::new();
         format::begin_frame(&mut self.buffer);

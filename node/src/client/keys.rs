@@ -1,0 +1,218 @@
+//! The keys API: reads, writes and watches.
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+
+use super::cluster::{Client, Request, escape_path, form};
+use super::error::Error;
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Node {
+    pub key: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dir: bool,
+    pub value: String,
+    pub nodes: Option<Vec<Node>>,
+    pub created_index: u64,
+    pub modified_index: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Response {
+    pub action: String,
+    pub node: Option<Node>,
+    pub prev_node: Option<Node>,
+    #[serde(skip)]
+    pub index: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Get {
+    pub recursive: bool,
+    pub sorted: bool,
+    pub quorum: bool,
+}
+
+/// What a write depends on and carries.
+#[derive(Clone, Debug, Default)]
+pub struct Set {
+    pub prev_value: Option<String>,
+    pub prev_index: u64,
+    pub prev_exist: Option<bool>,
+    pub ttl: u64,
+    pub dir: bool,
+    /// Renews the TTL without telling watchers.
+    pub refresh: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Delete {
+    pub prev_value: Option<String>,
+    pub prev_index: u64,
+    pub recursive: bool,
+    pub dir: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Refusal {
+    error_code: u64,
+    message: String,
+    #[serde(default)]
+    cause: String,
+    #[serde(default)]
+    index: u64,
+}
+
+fn path(key: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in key.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut path = "/v2/keys".to_string();
+    for part in parts {
+        path = format!("{path}/{}", escape_path(part));
+    }
+    path
+}
+
+fn pair(name: &str, value: impl ToString) -> (String, String) {
+    (name.to_string(), value.to_string())
+}
+
+impl Client {
+    async fn keys(&self, request: Request) -> Result<Response, Error> {
+        loop {
+            let answer = self.send(request.clone()).await?;
+            // A watch that the server ends says nothing: watch again.
+            if answer.body.is_empty() && matches!(answer.status, 200 | 201) {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+            if matches!(answer.status, 200 | 201) {
+                let response = serde_json::from_slice::<Response>(&answer.body);
+                let mut response =
+                    response.map_err(|error| Error::Other(format!("the server's answer is not JSON: {error}")))?;
+                response.index = answer.index;
+                return Ok(response);
+            }
+            let refusal: Refusal = serde_json::from_slice(&answer.body)
+                .map_err(|_| Error::Other(format!("unexpected status code {}", answer.status)))?;
+            return Err(Error::Etcd {
+                code: refusal.error_code,
+                message: refusal.message,
+                cause: refusal.cause,
+                index: refusal.index,
+            });
+        }
+    }
+
+    pub async fn get(&self, key: &str, get: &Get) -> Result<Response, Error> {
+        let mut request = Request::new(Method::GET, path(key));
+        request.query = vec![
+            pair("quorum", get.quorum),
+            pair("recursive", get.recursive),
+            pair("sorted", get.sorted),
+        ];
+        self.keys(request).await
+    }
+
+    /// Writes a key; with `prev_*`, only if they hold: create, update and compare-and-swap in one.
+    pub async fn set(&self, key: &str, value: &str, set: &Set) -> Result<Response, Error> {
+        let mut request = Request::new(Method::PUT, path(key));
+        if set.dir {
+            request.query.push(pair("dir", true));
+        }
+        if let Some(exist) = set.prev_exist {
+            request.query.push(pair("prevExist", exist));
+        }
+        if set.prev_index != 0 {
+            request.query.push(pair("prevIndex", set.prev_index));
+        }
+        if let Some(value) = set.prev_value.as_deref().filter(|value| !value.is_empty()) {
+            request.query.push(pair("prevValue", value));
+        }
+        if set.refresh {
+            request.query.push(pair("refresh", true));
+        }
+        let mut body = Vec::new();
+        if set.ttl > 0 {
+            body.push(pair("ttl", set.ttl));
+        }
+        if !set.dir && !set.refresh {
+            body.push(pair("value", value));
+        }
+        request.body = Some(("application/x-www-form-urlencoded", form(&body)));
+        self.keys(request).await
+    }
+
+    pub async fn create_in_order(&self, dir: &str, value: &str, ttl: u64) -> Result<Response, Error> {
+        let mut request = Request::new(Method::POST, path(dir));
+        let mut body = Vec::new();
+        if ttl > 0 {
+            body.push(pair("ttl", ttl));
+        }
+        body.push(pair("value", value));
+        request.body = Some(("application/x-www-form-urlencoded", form(&body)));
+        self.keys(request).await
+    }
+
+    pub async fn delete(&self, key: &str, delete: &Delete) -> Result<Response, Error> {
+        let mut request = Request::new(Method::DELETE, path(key));
+        if delete.dir {
+            request.query.push(pair("dir", true));
+        }
+        if delete.prev_index != 0 {
+            request.query.push(pair("prevIndex", delete.prev_index));
+        }
+        if let Some(value) = delete.prev_value.as_deref().filter(|value| !value.is_empty()) {
+            request.query.push(pair("prevValue", value));
+        }
+        if delete.recursive {
+            request.query.push(pair("recursive", true));
+        }
+        self.keys(request).await
+    }
+
+    /// Follows a key from the index after `after` on; 0 is from now on.
+    pub fn watch<'a>(&'a self, key: &str, recursive: bool, after: u64) -> Watcher<'a> {
+        Watcher {
+            client: self,
+            path: path(key),
+            recursive,
+            next: if after > 0 { after + 1 } else { 0 },
+        }
+    }
+}
+
+pub struct Watcher<'a> {
+    client: &'a Client,
+    path: String,
+    recursive: bool,
+    next: u64,
+}
+
+impl Watcher<'_> {
+    /// The next event; goes on where the last one was.
+    pub async fn next(&mut self) -> Result<Response, Error> {
+        let mut request = Request::new(Method::GET, self.path.clone());
+        request.query = vec![pair("recursive", self.recursive), pair("wait", true)];
+        if self.next > 0 {
+            request.query.push(pair("waitIndex", self.next));
+        }
+        let response = self.client.keys(request).await?;
+        if let Some(node) = &response.node {
+            self.next = node.modified_index + 1;
+        }
+        Ok(response)
+    }
+}
