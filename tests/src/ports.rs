@@ -11,18 +11,30 @@ pub struct Port {
     _claim: UnixDatagram,
 }
 
+const TRIES: usize = 1000;
+const RANGE: std::ops::Range<u16> = 12_000..20_000;
+
 pub fn claim() -> Port {
-    for _ in 0..1000 {
-        let number = rand::random_range(12_000..20_000);
-        let name = SocketAddr::from_abstract_name(format!("corelab-test-port-{number}")).expect("a short name");
-        let Ok(claim) = UnixDatagram::bind_addr(&name) else {
-            continue;
-        };
-        if TcpListener::bind(("127.0.0.1", number)).is_ok() {
-            return Port { number, _claim: claim };
+    claim_row(1).pop().expect("one port")
+}
+
+/// Ports in a row.
+pub fn claim_row(count: u16) -> Vec<Port> {
+    for _ in 0..TRIES {
+        let first = rand::random_range(RANGE);
+        let row: Option<Vec<Port>> = (first..first + count).map(try_claim).collect();
+        if let Some(row) = row {
+            return row;
         }
     }
-    panic!("no free port in 12000..20000");
+    panic!("no {count} free ports in a row in {RANGE:?}");
+}
+
+fn try_claim(number: u16) -> Option<Port> {
+    let name = SocketAddr::from_abstract_name(format!("corelab-test-port-{number}")).expect("a short name");
+    let claim = UnixDatagram::bind_addr(&name).ok()?;
+    TcpListener::bind(("127.0.0.1", number)).ok()?;
+    Some(Port { number, _claim: claim })
 }
 
 /// Claims a port that was ours before.

@@ -130,10 +130,10 @@ pub(super) async fn make(member: &Member, change: Change) -> Result<Changed, Str
     if let Some(why) = refused {
         return Ok(Changed::Refused(why));
     }
-    if let Change::Remove { id, .. } = &change
-        && *id == member.id
-    {
-        // It does not remove itself: the next leader does.
+    // A leader that has removed itself may not change the membership any more: who is on the way out, also by a change
+    // that an earlier leader left half done, has another member lead first.
+    let leaves = matches!(&change, Change::Remove { id, .. } if *id == member.id);
+    if leaves || !staying_voters(member).contains(&member.id) {
         member.step_down.notify_one();
         return Err("another member is to lead first".into());
     }
@@ -162,12 +162,19 @@ pub(super) async fn make(member: &Member, change: Change) -> Result<Changed, Str
     }
 }
 
+/// Those who decide once a change that is under way is complete.
+fn staying_voters(member: &Member) -> Vec<u64> {
+    let membership = member.membership();
+    let last = membership.membership().get_joint_config().last();
+    last.into_iter().flatten().copied().collect()
+}
+
 /// Has another member lead when this one is to be removed.
 pub(super) async fn step_down(member: Arc<Member>) {
     loop {
         member.step_down.notified().await;
-        let voters: Vec<u64> = member.membership().membership().voter_ids().collect();
-        let others: Vec<u64> = voters.into_iter().filter(|voter| *voter != member.id).collect();
+        let mut others = staying_voters(&member);
+        others.retain(|voter| *voter != member.id);
         if !others.is_empty() && member.is_leader() {
             crate::log::info!(
                 "etcdserver",
