@@ -130,12 +130,21 @@ pub(super) async fn make(member: &Member, change: Change) -> Result<Changed, Str
     if let Some(why) = refused {
         return Ok(Changed::Refused(why));
     }
-    // A leader that has removed itself may not change the membership any more: who is on the way out, also by a change
-    // that an earlier leader left half done, has another member lead first.
-    let leaves = matches!(&change, Change::Remove { id, .. } if *id == member.id);
-    if leaves || !staying_voters(member).contains(&member.id) {
-        member.step_down.notify_one();
-        return Err("another member is to lead first".into());
+    // openraft's leader may remove itself, and leads until that is committed, but may change nothing more.
+    if !voters.contains(&member.id) {
+        return Err("this leader is on its way out".into());
+    }
+    // A change that an earlier leader left half done may have this one on its way out: then that comes first.
+    let stays = membership
+        .get_joint_config()
+        .last()
+        .is_none_or(|last| last.contains(&member.id));
+    if !stays {
+        let own = ChangeMembers::RemoveVoters([member.id].into());
+        let completed = member.raft.change_membership(own, false).await;
+        return Err(completed
+            .err()
+            .map_or_else(|| "this leader is on its way out".into(), |error| error.to_string()));
     }
     let response = match change {
         Change::Add(id, peer) => member.raft.add_learner(id, peer, false).await,
@@ -160,53 +169,6 @@ pub(super) async fn make(member: &Member, change: Change) -> Result<Changed, Str
         Ok(response) => Ok(Changed::Done(response.log_id.index)),
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// Those who decide once a change that is under way is complete.
-fn staying_voters(member: &Member) -> Vec<u64> {
-    let membership = member.membership();
-    let last = membership.membership().get_joint_config().last();
-    last.into_iter().flatten().copied().collect()
-}
-
-/// Has another member lead when this one is to be removed.
-pub(super) async fn step_down(member: Arc<Member>) {
-    loop {
-        member.step_down.notified().await;
-        let mut others = staying_voters(&member);
-        others.retain(|voter| *voter != member.id);
-        if !others.is_empty() && member.is_leader() {
-            crate::log::info!(
-                "etcdserver",
-                "member {:x} has another one lead before it is removed",
-                member.id
-            );
-            if !hand_over(&member, others).await {
-                return;
-            }
-        }
-    }
-}
-
-/// Until another member leads. openraft's leader takes no writes once it has begun to hand over, and its message may
-/// be lost: so there is no way back. False: consensus has stopped.
-async fn hand_over(member: &Member, mut others: Vec<u64>) -> bool {
-    {
-        let metrics = member.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let matched = |id: &u64| metrics.replication.as_ref()?.get(id).copied().flatten();
-        others.sort_by_key(|id| std::cmp::Reverse(matched(id)));
-    }
-    for successor in others.iter().cycle() {
-        if !member.is_leader() {
-            break;
-        }
-        if member.raft.trigger().transfer_leader(*successor).await.is_err() {
-            return false;
-        }
-        let _ = tokio::time::timeout(member.options.election, member.leader_is_not(member.id)).await;
-    }
-    true
 }
 
 /// A new member takes part in decisions once it has what the others have.

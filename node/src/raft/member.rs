@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::clock::Clock;
@@ -57,8 +57,6 @@ pub struct Member {
     pub disk_status: Arc<wal::Status>,
     pub(super) options: Options,
     transport: Arc<dyn Transport>,
-    /// Somebody else is to lead.
-    pub(super) step_down: Notify,
     pub(super) disk: Arc<dyn Disk>,
     proposals: mpsc::Sender<Proposal>,
     readers: mpsc::UnboundedSender<oneshot::Sender<()>>,
@@ -186,7 +184,6 @@ impl Member {
             disk_status,
             options,
             transport,
-            step_down: Notify::new(),
             disk,
             proposals,
             readers,
@@ -199,7 +196,6 @@ impl Member {
             tokio::spawn(expire(member.clone())),
             tokio::spawn(take_snapshots(member.clone())),
             tokio::spawn(change::promote_learners(member.clone())),
-            tokio::spawn(change::step_down(member.clone())),
         ];
         *member.tasks.lock().unwrap() = tasks.iter().map(|task| task.abort_handle()).collect();
         Ok(member)
