@@ -252,7 +252,8 @@ pub fn escape_path(path: &str) -> String {
     escape(path, "/$&+,:;=@", false)
 }
 
-fn escape(text: &str, keep: &str, plus: bool) -> String {
+/// Escapes all but letters, digits, `-_.~` and what is to be kept; a blank becomes a plus, or is escaped as well.
+pub fn escape(text: &str, keep: &str, plus: bool) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         let c = char::from(byte);

@@ -29,8 +29,8 @@ pub fn http_over(tls: rustls::ClientConfig) -> Result<reqwest::Client, String> {
 }
 
 /// What lies under an HTTP client's error: "connection refused" rather than that a request could not be sent.
-pub fn reason(error: &reqwest::Error) -> String {
-    let mut last: &dyn std::error::Error = error;
+pub fn reason(error: &dyn std::error::Error) -> String {
+    let mut last = error;
     while let Some(source) = last.source() {
         last = source;
     }

@@ -11,6 +11,7 @@ use super::bootstrap::Failure;
 use super::config::{Config, Members, parse_members};
 use super::ids;
 use super::urls::{self, Url};
+use crate::client::reason;
 use crate::log;
 use crate::raft::disk::{OsDisk, write_atomically};
 use crate::tls;
@@ -423,15 +424,6 @@ fn values(entries: &[Entry]) -> String {
 fn explain(body: &Body) -> String {
     let (code, message) = (body.code.unwrap_or(0), body.message.as_deref().unwrap_or_default());
     format!("{code}: {message} ({})", body.cause.as_deref().unwrap_or_default())
-}
-
-/// The innermost cause: the outer ones repeat the URL.
-pub fn reason(error: &dyn std::error::Error) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
 }
 
 fn escape(value: &str) -> String {

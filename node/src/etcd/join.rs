@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use super::bootstrap::{Failure, resolve, texts};
 use super::cluster::MemberInfo;
-use super::config::Config;
+use super::config::{self, Config};
 use super::ids;
 use super::remote::{Known, Remote};
 use super::urls::Url;
@@ -85,20 +85,6 @@ fn own(config: &Config, known: &Known, resolve: &dyn Fn(&str) -> Option<IpAddr>)
 
 /// The same URLs, or the same addresses behind them.
 fn same(urls: &[Url], member: &MemberInfo, resolve: &dyn Fn(&str) -> Option<IpAddr>) -> bool {
-    let mut own = texts(urls);
-    let mut theirs = member.peer_urls.clone();
-    own.sort();
-    theirs.sort();
-    if own == theirs {
-        return true;
-    }
-    let address = |url: &Url| resolve(&url.host).map(|ip| (url.scheme, ip, url.port));
-    let addresses = |list: Vec<Url>| {
-        let mut all = list.iter().map(address).collect::<Option<Vec<_>>>()?;
-        all.sort_unstable();
-        Some(all)
-    };
-    let parsed: Result<Vec<Url>, String> = theirs.iter().map(|text| Url::parse(text)).collect();
-    let (own, theirs) = (addresses(urls.to_vec()), parsed.ok().and_then(addresses));
-    own.is_some() && own == theirs
+    let theirs: Result<Vec<Url>, String> = member.peer_urls.iter().map(|text| Url::parse(text)).collect();
+    theirs.is_ok_and(|theirs| config::same(urls, &theirs, resolve))
 }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::allow;
-use crate::etcd::cluster::{self, MemberInfo};
+use crate::client::cluster;
+use crate::etcd::cluster::{MemberInfo, members as known};
 use crate::etcd::http::reply::{JSON, TEXT};
 use crate::etcd::http::{Reply, Request};
 use crate::etcd::server::Server;
@@ -126,7 +127,7 @@ fn machine<'a>(server: &Server, member: &'a MemberInfo) -> Machine<'a> {
 }
 
 fn members(server: &Server) -> Vec<MemberInfo> {
-    let mut members = cluster::members(&server.member.state.store.lock().unwrap());
+    let mut members = known(&server.member.state.store.lock().unwrap());
     members.sort_by(|a, b| a.name.cmp(&b.name));
     members
 }
@@ -140,16 +141,9 @@ fn json(reply: &mut Reply<'_>, body: &impl Serialize) {
     reply.start(200).header("Content-Type", JSON).body(&body);
 }
 
-/// As in a query: everything but letters, digits and `-_.~`.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte as char),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+/// As in a query.
+fn escape(url: &str) -> String {
+    cluster::escape(url, "", false)
 }
 
 #[cfg(test)]

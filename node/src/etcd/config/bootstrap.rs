@@ -83,8 +83,10 @@ impl Config {
     }
 }
 
-fn same(a: &[Url], b: &[Url], resolve: &dyn Fn(&str) -> Option<IpAddr>) -> bool {
-    if a == b {
+/// The same URLs, or the same addresses behind them.
+pub fn same(a: &[Url], b: &[Url], resolve: &dyn Fn(&str) -> Option<IpAddr>) -> bool {
+    let texts = |list: &[Url]| list.iter().map(|url| url.as_str().to_string()).collect::<BTreeSet<_>>();
+    if a.len() == b.len() && texts(a) == texts(b) {
         return true;
     }
     let resolved = |list: &[Url]| {

@@ -1,5 +1,6 @@
 //! The server's configuration: arguments and ETCD_ variables in, a checked `Config` or the way to exit out. Nothing here
 //! prints, reads the environment or touches a disk.
+pub use bootstrap::same;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;

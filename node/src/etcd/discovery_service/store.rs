@@ -7,10 +7,10 @@ use reqwest::Method;
 
 use super::options::Options;
 use super::routes::Handed;
+use crate::client::reason;
 use crate::etcd::api::{keys, refuse};
 use crate::etcd::bootstrap::{self, Bootstrap, Failure};
 use crate::etcd::config::{self, Outcome};
-use crate::etcd::discovery::reason;
 use crate::etcd::http::conn::Next;
 use crate::etcd::http::{Reply, Request};
 use crate::etcd::proxy::forward;

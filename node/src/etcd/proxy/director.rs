@@ -7,9 +7,9 @@ use rand::seq::SliceRandom;
 use tokio::time::{Instant, sleep};
 
 use super::write;
+use crate::client::reason;
 use crate::etcd::cluster::MemberInfo;
 use crate::etcd::config::Proxy;
-use crate::etcd::discovery::reason;
 use crate::log;
 
 /// How often to look for members while no endpoint is known.

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use super::director::Director;
 use super::forward::{self, Passing};
+use crate::client::reason;
 use crate::etcd::api::{allow, json, redirect, refuse};
-use crate::etcd::discovery::reason;
 use crate::etcd::http::conn::{Handler, Next};
 use crate::etcd::http::reply::JSON;
 use crate::etcd::http::{Body, Reply, Request, path};
