@@ -1,20 +1,23 @@
 //! The discovery client: registers this member under a token's URL and waits until all members are there.
 //!
 //! Works with the public protocol and with a directory of any etcd (`http://host/v2/keys/discovery/TOKEN`).
+pub mod answer;
+mod srv;
+
 use std::path::Path;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
 
 use super::bootstrap::Failure;
-use super::config::{Config, Members, parse_members};
+use super::config::{Config, Members};
 use super::ids;
-use super::urls::{self, Url};
 use crate::client::reason;
 use crate::log;
 use crate::raft::disk::{OsDisk, write_atomically};
 use crate::tls;
+use answer::{Body, Entry, entries, explain, values};
+pub use srv::srv;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a question other than a watch may take.
@@ -44,7 +47,7 @@ pub async fn join(config: &Config, files: &tls::Files) -> Result<Members, Failur
     if !entries.iter().any(|entry| entry.id == own.id) {
         return Err(Failure::ClusterFull(token.url));
     }
-    token.members(&entries)
+    Ok(answer::members(&entries, &token.url)?)
 }
 
 /// The members of a token's cluster, once they are complete, without being one of them.
@@ -52,7 +55,7 @@ pub async fn look(config: &Config, files: &tls::Files) -> Result<Members, Failur
     let token = Token::new(config, files)?;
     let size = token.size().await?;
     let entries = token.wait(size).await?;
-    token.members(&entries)
+    Ok(answer::members(&entries, &token.url)?)
 }
 
 /// What this member writes: its id, and `name=url[,name=url]`.
@@ -76,13 +79,6 @@ impl Registration {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    id: String,
-    value: String,
-    created: u64,
-}
-
 struct Token {
     url: String,
     client: reqwest::Client,
@@ -93,28 +89,6 @@ struct Said {
     status: StatusCode,
     index: u64,
     body: Body,
-}
-
-/// etcd's answer: a node or an error.
-#[derive(Deserialize)]
-struct Body {
-    node: Option<Node>,
-    #[serde(rename = "errorCode")]
-    code: Option<u16>,
-    message: Option<String>,
-    cause: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    #[serde(default)]
-    key: String,
-    #[serde(default)]
-    value: String,
-    #[serde(default)]
-    nodes: Vec<Node>,
-    #[serde(rename = "createdIndex", default)]
-    created: u64,
 }
 
 enum Failed {
@@ -374,56 +348,11 @@ impl Token {
             }
         }
     }
-
-    fn members(&self, entries: &[Entry]) -> Result<Members, Failure> {
-        let mut names = std::collections::BTreeMap::new();
-        for entry in entries {
-            let name = entry.value.split('=').next().unwrap_or_default();
-            if let Some(other) = names.insert(name, &entry.id) {
-                return Err(Failure::Text(format!(
-                    "discovery: found duplicate name {name:?}: members {other} and {} both have it at {}; give each its own --name and get a new token",
-                    entry.id, self.url
-                )));
-            }
-        }
-        let members = parse_members(&values(entries)).map_err(|error| {
-            format!(
-                "discovery: a member at {} has registered with bad URLs: {error}",
-                self.url
-            )
-        })?;
-        Ok(members)
-    }
 }
 
 fn put_mark(path: &Path, url: &str) -> Result<(), Failure> {
     write_atomically(&OsDisk, path, url.as_bytes())
         .map_err(|error| Failure::Text(format!("cannot write {}: {error}", path.display())))
-}
-
-fn entries(node: Node) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = node
-        .nodes
-        .into_iter()
-        .map(|node| Entry {
-            id: node.key.rsplit('/').next().unwrap_or_default().to_string(),
-            value: node.value,
-            created: node.created,
-        })
-        .filter(|entry| !entry.id.starts_with('_'))
-        .collect();
-    entries.sort_by_key(|entry| entry.created);
-    entries
-}
-
-fn values(entries: &[Entry]) -> String {
-    let values: Vec<&str> = entries.iter().map(|entry| entry.value.as_str()).collect();
-    values.join(",")
-}
-
-fn explain(body: &Body) -> String {
-    let (code, message) = (body.code.unwrap_or(0), body.message.as_deref().unwrap_or_default());
-    format!("{code}: {message} ({})", body.cause.as_deref().unwrap_or_default())
 }
 
 fn escape(value: &str) -> String {
@@ -433,72 +362,9 @@ fn escape(value: &str) -> String {
         .replace(';', "%3B")
 }
 
-/// The members that a domain's SRV records name. Others have no name there: they are numbered.
-pub async fn srv(config: &Config) -> Result<Members, Failure> {
-    let domain = &config.discovery.srv;
-    let own = |host: &str, port: u16| {
-        let target = super::bootstrap::resolve(host);
-        let mut advertised = config.initial_advertise_peer_urls.iter();
-        advertised.any(|url| {
-            url.port == port && (url.host == host || target.is_some() && super::bootstrap::resolve(&url.host) == target)
-        })
-    };
-    let mut members = Members::new();
-    let mut failures = Vec::new();
-    let mut number = 0;
-    for (service, scheme) in [("etcd-server-ssl", "https"), ("etcd-server", "http")] {
-        let records = match crate::dns::srv(service, domain).await {
-            Ok(records) => records,
-            Err(why) => {
-                failures.push(why);
-                continue;
-            }
-        };
-        for (host, port) in records {
-            let url = Url::parse(&format!("{scheme}://{host}:{port}"))?;
-            log::notice!("discovery", "got bootstrap from DNS for {service} at {url}");
-            let name = if own(&host, port) {
-                config.name.clone()
-            } else {
-                number += 1;
-                (number - 1).to_string()
-            };
-            let list = members.entry(name).or_default();
-            list.push(url);
-            list.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-        }
-    }
-    if members.is_empty() {
-        return Err(Failure::Text(format!(
-            "error setting up initial cluster: {}; --discovery-srv needs SRV records of one of these names",
-            failures.join("; ")
-        )));
-    }
-    if !members.contains_key(&config.name) && config.proxy.mode == super::config::ProxyMode::Off {
-        let advertised = urls::join(&config.initial_advertise_peer_urls);
-        return Err(Failure::Text(format!(
-            "cannot find local etcd member {:?} in SRV records: none of those of {domain} leads to {advertised}; set --initial-advertise-peer-urls to the URL that its record names",
-            config.name
-        )));
-    }
-    Ok(members)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn entries_come_in_the_order_of_registering_and_without_hidden_ones() {
-        let text = r#"{"action":"get","node":{"key":"/t","dir":true,"nodes":[
-            {"key":"/t/b","value":"b=http://b:1","createdIndex":9},
-            {"key":"/t/_config","dir":true,"createdIndex":1},
-            {"key":"/t/a","value":"a=http://a:1","createdIndex":12}]}}"#;
-        let body: Body = serde_json::from_str(text).unwrap();
-        let list = entries(body.node.unwrap());
-        assert_eq!(values(&list), "b=http://b:1,a=http://a:1");
-        assert_eq!(list[0].id, "b");
-    }
 
     #[test]
     fn a_value_survives_a_form() {
