@@ -1,14 +1,18 @@
 //! `lab`, the host command: parse, run, exit code.
 #![allow(dead_code, reason = "the users of config and topology are being written")]
 mod args;
-mod client;
 mod commands;
 mod config;
 mod failure;
-mod process;
-mod state;
+mod image;
+mod lab;
+mod local;
+mod project;
+mod render;
+mod ssh;
 mod topology;
 mod ui;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -18,7 +22,9 @@ fn main() -> ExitCode {
     match commands::run(args::Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            ui::failure(&failure);
+            if !failure.what.is_empty() {
+                ui::failure(&failure);
+            }
             ExitCode::from(failure.exit.code())
         }
     }
