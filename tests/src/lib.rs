@@ -10,6 +10,7 @@ pub mod ports;
 pub mod process;
 pub mod services;
 pub mod tools;
+pub mod tree;
 pub mod writers;
 
 use std::time::{Duration, Instant};
