@@ -18,4 +18,6 @@ pub mod log;
 pub mod raft;
 #[cfg(feature = "server")]
 pub mod sys;
+#[cfg(feature = "server")]
+pub mod terminal;
 pub mod tls;
