@@ -84,6 +84,14 @@ impl Lab {
         }
     }
 
+    /// Puts a directory of programs behind the others on every host's path.
+    pub fn programs(mut self, dir: &Path) -> Lab {
+        for host in &mut self.hosts {
+            host.path = format!("{}:{}", host.path, dir.display());
+        }
+        self
+    }
+
     /// Takes a host off the wire, as when its machine is destroyed: packets to it are not even refused.
     #[track_caller]
     pub fn unplug(&self, at: usize) {
