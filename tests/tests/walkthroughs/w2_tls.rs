@@ -2,38 +2,7 @@
 use corelab_tests::hosts::{Host, Lab};
 use corelab_tests::process::Process;
 
-/// Has every host's certificate made by etcd-ca on the first one, and carries it there.
-fn certificates(lab: &Lab) {
-    let ca = &lab.hosts[0];
-    ca.types("etcd-ca init --passphrase '' --key-bits 2048");
-    for host in &lab.hosts {
-        let Host { name, address, .. } = host;
-        let made = ca.types(&format!(
-            "etcd-ca new-cert --passphrase '' --key-bits 2048 --ip {address} {name}"
-        ));
-        assert_eq!(made, format!("Created {name}/key\nCreated {name}/csr\n"));
-        let signed = ca.types(&format!("etcd-ca sign --passphrase '' {name}"));
-        assert_eq!(signed, format!("Created {name}/crt from {name}/csr signed by ca/key\n"));
-        assert_eq!(
-            ca.types(&format!("etcd-ca chain {name}"))
-                .matches("BEGIN CERTIFICATE")
-                .count(),
-            2
-        );
-        ca.types(&format!(
-            "mkdir -p {name}; etcd-ca export --passphrase '' --insecure {name} | tar -C {name} -xf -; \
-             etcd-ca export | tar -C {name} -xf - ca.crt"
-        ));
-        for (file, there) in [("ca.crt", "ca.crt"), ("crt", "own.crt"), ("key.insecure", "own.key")] {
-            let file = if file == "ca.crt" {
-                file.into()
-            } else {
-                format!("{name}.{file}")
-            };
-            std::fs::copy(ca.file(&format!("{name}/{file}")), host.file(there)).expect("carry a file");
-        }
-    }
-}
+use crate::w0_encrypted::certificates;
 
 /// The variables of clients' and peers' certificates.
 fn conf(host: &Host, list: &str) -> String {
@@ -41,8 +10,8 @@ fn conf(host: &Host, list: &str) -> String {
     let home = home.display();
     let sides = ["", "PEER_"].map(|side| {
         format!(
-            "ETCD_{side}CERT_FILE={home}/own.crt
-            ETCD_{side}KEY_FILE={home}/own.key
+            "ETCD_{side}CERT_FILE={home}/{name}.crt
+            ETCD_{side}KEY_FILE={home}/{name}.key.insecure
             ETCD_{side}TRUSTED_CA_FILE={home}/ca.crt
             ETCD_{side}CLIENT_CERT_AUTH=true"
         )
@@ -82,24 +51,32 @@ fn three_hosts_speak_tls_and_strangers_are_kept_out() {
     let [one, two, three] = &lab.hosts[..] else {
         unreachable!("three hosts")
     };
-    let shown = "--ca-file ca.crt --cert-file own.crt --key-file own.key";
+    let shown = |host: &Host| {
+        let name = &host.name;
+        format!("--ca-file ca.crt --cert-file {name}.crt --key-file {name}.key.insecure")
+    };
     assert_eq!(
         one.types(&format!(
-            "etcdctl {shown} --peers https://172.17.8.101:2379 set foobar asdf"
+            "etcdctl {} --peers https://172.17.8.101:2379 set foobar asdf",
+            shown(one)
         )),
         "asdf\n"
     );
     assert_eq!(
-        two.types(&format!("etcdctl {shown} -C https://172.17.8.103:2379 get -q foobar")),
+        two.types(&format!(
+            "etcdctl {} -C https://172.17.8.103:2379 get -q foobar",
+            shown(two)
+        )),
         "asdf\n"
     );
-    let by_variables = "ETCDCTL_CA_FILE=ca.crt ETCDCTL_CERT_FILE=own.crt ETCDCTL_KEY_FILE=own.key \
+    let by_variables = "ETCDCTL_CA_FILE=ca.crt ETCDCTL_CERT_FILE=core-03.crt ETCDCTL_KEY_FILE=core-03.key.insecure \
                         ETCDCTL_ENDPOINT=https://172.17.8.102:2379";
     let health = three.types(&format!("{by_variables} etcdctl cluster-health"));
     assert!(health.ends_with("cluster is healthy\n"), "{health}");
     for (member, path) in [(101, "keys/foobar"), (102, "keys/foobar?quorum=true"), (103, "members")] {
-        let curl =
-            format!("curl -sSL --cacert ca.crt --cert own.crt --key own.key https://172.17.8.{member}:2379/v2/{path}");
+        let curl = format!(
+            "curl -sSL --cacert ca.crt --cert core-02.crt --key core-02.key.insecure https://172.17.8.{member}:2379/v2/{path}"
+        );
         let answer = two.types(&curl);
         assert!(answer.contains("asdf") || answer.contains("core-03"), "{answer}");
     }
@@ -119,7 +96,9 @@ fn three_hosts_speak_tls_and_strangers_are_kept_out() {
         "etcdctl --ca-file ca.crt --cert-file wrong.crt --key-file wrong.key --peers https://172.17.8.101:2379 get foobar",
     );
     assert!(said.contains("Error:  "), "{said}");
-    let said = one.fails("etcdctl --cert-file own.crt --key-file own.key --peers https://172.17.8.101:2379 get foobar");
+    let said = one.fails(
+        "etcdctl --cert-file core-01.crt --key-file core-01.key.insecure --peers https://172.17.8.101:2379 get foobar",
+    );
     assert!(said.contains("x509: certificate signed by unknown authority"), "{said}");
     let said = one.types("curl -s http://172.17.8.101:2379/version");
     assert!(
