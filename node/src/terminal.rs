@@ -16,9 +16,24 @@ pub struct Secret {
 /// Reads a line from stdin. Ctrl-C ends the process, as it would anywhere else.
 pub fn read_secret() -> io::Result<Secret> {
     let quiet = Quiet::start();
-    let mut bytes = Vec::new();
-    let read = io::stdin().lock().read_until(b'\n', &mut bytes);
     let hidden = quiet.is_some();
+    let (mut input, mut bytes) = (io::stdin().lock(), Vec::new());
+    let ends = |byte: &u8| *byte == b'\n' || hidden && *byte == INTERRUPT;
+    let read = loop {
+        let (piece, done) = match input.fill_buf() {
+            Ok(buffer) => match buffer.iter().position(ends) {
+                Some(end) => (buffer[..=end].to_vec(), true),
+                None => (buffer.to_vec(), buffer.is_empty()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => break Err(error),
+        };
+        input.consume(piece.len());
+        bytes.extend(piece);
+        if done {
+            break Ok(());
+        }
+    };
     let interrupted = hidden && bytes.last() == Some(&INTERRUPT);
     drop(quiet);
     if interrupted {
