@@ -21,7 +21,7 @@ const HUNG: &str = "60";
 /// Hosts core-01, core-02, ... at 172.17.8.101 and up, on one wire.
 pub struct Lab {
     pub hosts: Vec<Host>,
-    _wire: OwnedFd,
+    wire: OwnedFd,
     pub dir: TempDir,
 }
 
@@ -79,7 +79,7 @@ impl Lab {
         });
         Lab {
             hosts: hosts.collect(),
-            _wire: wire,
+            wire,
             dir,
         }
     }
@@ -95,7 +95,12 @@ impl Lab {
     /// Takes a host off the wire, as when its machine is destroyed: packets to it are not even refused.
     #[track_caller]
     pub fn unplug(&self, at: usize) {
-        ip(&self._wire, &format!("link set {} down", self.hosts[at].name));
+        ip(&self.wire, &format!("link set {} down", self.hosts[at].name));
+    }
+
+    #[track_caller]
+    pub fn plug(&self, at: usize) {
+        ip(&self.wire, &format!("link set {} up", self.hosts[at].name));
     }
 }
 
