@@ -68,11 +68,11 @@ fn the_curl_lines_of_0_4_work_over_tls_at_every_member() {
         "https://172.17.8.103:4001",
     ];
     eventually("all know all", || {
-        let all = |url: &&str| {
+        let all = |url: &str| {
             let listed = curl(&format!("{url}/v2/machines"));
             machines.iter().all(|machine| listed.contains(machine))
         };
-        machines.iter().all(|url| all(&url)).then_some(())
+        machines.iter().all(|url| all(url)).then_some(())
     });
     // Leaders and followers alike.
     for (url, peer) in machines.iter().map(|url| (url, url.replace("4001", "7001"))) {
