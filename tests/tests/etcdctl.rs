@@ -64,7 +64,7 @@ fn the_key_commands_work_on_debians_etcd() {
 const DEBIANS_OWN: &[(&str, &str)] = &[
     (
         "exec-watch",
-        "without a flag it takes the command's last word for the key, and so sees nothing",
+        "unless it is recursive it takes the command's last word for the key, and so sees nothing",
     ),
     ("exec-watch-dir", "ends the line about an ignored directory"),
     ("ls-extended", "heeds -o"),
@@ -103,7 +103,7 @@ fn debians_etcdctl_cannot_tell_our_server_from_debians() {
 
 /// Why nothing is seen there: the request that Debian's etcdctl sends names another key.
 #[test]
-fn debians_exec_watch_asks_for_the_last_word_unless_a_flag_is_given() {
+fn debians_exec_watch_asks_for_the_last_word_unless_it_is_recursive() {
     let cluster = Setup::members(1).start();
     let url = cluster.members[0].url();
     for (flags, key) in [(&[][..], "last"), (&["--recursive"], "a")] {

@@ -58,7 +58,7 @@ fn a_procfile_starts_three_members_and_their_proxy() {
     assert!(set.contains(r#""value":"this is awesome""#), "{set}");
     assert_eq!(host.types("etcdctl get mykey"), "this is awesome\n");
 
-    let put = host.types("http --ignore-stdin put http://127.0.0.1:4001/v2/keys/app01/username value==romain");
+    let put = host.types("http put http://127.0.0.1:4001/v2/keys/app01/username value==romain");
     assert!(put.contains(r#""action":"set""#) && put.contains("romain"), "{put}");
     let get = host.types("http --ignore-stdin --body http://127.0.0.1:4003/v2/keys/app01/username quorum==true");
     assert!(get.contains("romain"), "{get}");
