@@ -23,4 +23,5 @@ pub mod raft;
 pub mod sys;
 #[cfg(feature = "server")]
 pub mod systemd;
+pub mod terminal;
 pub mod tls;

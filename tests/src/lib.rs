@@ -5,9 +5,11 @@
 pub mod ca;
 pub mod cluster;
 pub mod disk;
+pub mod hosts;
 pub mod http;
 pub mod ports;
 pub mod process;
+pub mod python;
 pub mod services;
 pub mod tools;
 pub mod tree;

@@ -153,7 +153,9 @@ async fn change(server: &Server, doing: &str, id: u64, change: Change) -> Result
             crate::log::warning!("etcdserver", "refused {doing} member {id:x}: {why}");
             Err((
                 412,
-                format!("etcdserver: re-configuration failed due to not enough started members: {why}"),
+                format!(
+                    "etcdserver: re-configuration failed due to not enough started members: {why} (etcdctl member remove --force {id:x})"
+                ),
             ))
         }
         Err(error) => Err(unexpected(doing, id, &error.to_string())),
