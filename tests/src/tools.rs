@@ -1,6 +1,7 @@
 //! The programs that tests run: ours beside the test's binary, others from the system.
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Mutex;
 
 /// The root of the repository.
 pub fn repository() -> &'static Path {
@@ -54,4 +55,26 @@ pub fn outputs(output: &Output) -> String {
         text(&output.stdout),
         text(&output.stderr)
     )
+}
+
+/// The programs of a Python virtual environment with these packages, made once and kept under the target directory.
+#[track_caller]
+pub fn venv(name: &str, packages: &[&str]) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|broken| broken.into_inner());
+    let dir = target_dir().join(name);
+    let made = dir.join("made");
+    let wanted = packages.join("\n");
+    if std::fs::read_to_string(&made).is_ok_and(|there| there == wanted) {
+        return dir.join("bin");
+    }
+    let venv = run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&dir));
+    assert!(venv.status.success(), "python3 -m venv: {}", outputs(&venv));
+    let mut pip = Command::new(dir.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check"])
+        .args(packages);
+    let pip = run(&mut pip);
+    assert!(pip.status.success(), "pip install {packages:?}: {}", outputs(&pip));
+    std::fs::write(made, wanted).expect("mark it made");
+    dir.join("bin")
 }

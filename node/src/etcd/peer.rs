@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::api::{system, v04};
-use super::cluster;
+use super::cluster::{self, MemberInfo};
 use super::http::conn::{Handler, Next, Taken};
 use super::http::reply::JSON;
 use super::http::{Reply, Request};
@@ -27,7 +27,7 @@ impl Handler for PeerApi {
         let server = &self.0;
         match request.split_target().0 {
             "/members" if super::api::allow(request, &mut reply, "GET") => {
-                let members = cluster::members(&server.member.state.store.lock().unwrap());
+                let members = members(server);
                 let body = serde_json::to_vec(&members).unwrap_or_default();
                 reply
                     .start(200)
@@ -44,6 +44,22 @@ impl Handler for PeerApi {
         }
         Next::Answered
     }
+}
+
+/// As etcd has it, a cluster's first members are known from the start; here they are in the store only once a quorum
+/// of them has come.
+fn members(server: &Server) -> Vec<MemberInfo> {
+    let members = cluster::members(&server.member.state.store.lock().unwrap());
+    if !members.is_empty() {
+        return members;
+    }
+    let membership = server.member.membership();
+    let known = membership.membership().nodes().map(|(id, peer)| MemberInfo {
+        id: *id,
+        peer_urls: peer.peer_urls.clone(),
+        ..MemberInfo::default()
+    });
+    known.collect()
 }
 
 impl PeerApi {
