@@ -233,6 +233,27 @@ fn a_new_instance_takes_the_place_and_the_address_of_a_terminated_one() {
 }
 
 #[test]
+fn one_of_two_that_is_left_goes_on_alone_when_told_to_and_grows_again() {
+    let lab = Lab::new();
+    let mut all = lab.cluster(2);
+    let mut gone = all.pop().expect("two");
+    gone.process.signal(Signal::KILL);
+    gone.process.wait();
+    lab.moto.terminate(&gone.id);
+    let mut newcomer = lab.running();
+    let line = newcomer.process.wait_log("does not add this member");
+    assert!(line.contains("/v2/members"), "{line}");
+    let left = &mut all[0];
+    left.process.signal(Signal::TERM);
+    left.process.wait();
+    left.machine.args.push("--force-new-cluster".into());
+    left.process = left.machine.start(lab.dir.path());
+    newcomer.process.wait_log("published {");
+    all.push(newcomer);
+    one_cluster(&all);
+}
+
+#[test]
 fn nobody_begins_while_an_instance_with_the_tag_is_silent() {
     let lab = Lab::new();
     let silent = lab.machine();

@@ -307,4 +307,72 @@ mod tests {
             "https://ec2.cn-north-1.amazonaws.com.cn/"
         );
     }
+
+    /// Answers one request after the other with these, and gives the bodies of the requests.
+    async fn serve(listener: tokio::net::TcpListener, answers: Vec<String>) -> Vec<String> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut bodies = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = String::new();
+            let body = loop {
+                let mut buffer = [0; 4096];
+                let len = stream.read(&mut buffer).await.unwrap();
+                request += std::str::from_utf8(&buffer[..len]).unwrap();
+                let Some((head, body)) = request.split_once("\r\n\r\n") else {
+                    continue;
+                };
+                let length = head
+                    .to_lowercase()
+                    .split_once("content-length: ")
+                    .map(|(_, rest)| rest.to_string());
+                let length = length.and_then(|rest| rest.lines().next()?.parse().ok());
+                if length == Some(body.len()) {
+                    break body.to_string();
+                }
+            };
+            bodies.push(body);
+            let length = answer.len();
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            stream.write_all((head + &answer).as_bytes()).await.unwrap();
+        }
+        bodies
+    }
+
+    fn page_of(id: &str, value: &str, next: &str) -> String {
+        format!(
+            "<DescribeInstancesResponse><reservationSet><item><instancesSet><item><instanceId>{id}</instanceId><instanceState><name>running</name></instanceState><tagSet><item><key>etcd</key><value>{value}</value></item></tagSet></item></instancesSet></item></reservationSet>{next}</DescribeInstancesResponse>"
+        )
+    }
+
+    #[tokio::test]
+    async fn all_pages_are_read_and_only_this_very_tag_counts() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let pages = vec![
+            page_of("i-2", "prod*", "<nextToken>two</nextToken>"),
+            page_of("i-9", "product", "<nextToken>three</nextToken>"),
+            page_of("i-1", "prod*", ""),
+        ];
+        let served = tokio::spawn(serve(listener, pages));
+        let tag = format!("etcd=prod*,region=eu-west-1,endpoint={endpoint}");
+        let args = ["--proxy=on".to_string(), format!("--discovery-ec2={tag}")];
+        let crate::etcd::config::Outcome::Run(config, _) = crate::etcd::config::parse(&args, &[]) else {
+            panic!("{args:?}");
+        };
+        let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "s")];
+        let environment = Environment::new(keys.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+        let api = Api::new(&config, config.discovery.ec2.as_ref().unwrap(), environment)
+            .await
+            .unwrap();
+        let ids: Vec<String> = api.instances().await.unwrap().into_iter().map(|one| one.id).collect();
+        assert_eq!(ids, ["i-1", "i-2"]);
+        let bodies = served.await.unwrap();
+        let next: Vec<bool> = ["two", "three"]
+            .iter()
+            .zip(&bodies[1..])
+            .map(|(token, body)| body.ends_with(&format!("&NextToken={token}")))
+            .collect();
+        assert_eq!(next, [true, true], "{bodies:?}");
+    }
 }

@@ -28,24 +28,22 @@ pub async fn join(http: &reqwest::Client, known: &Known, remove: &[u64], own: &[
     }
     let body = json!({ "peerURLs": own }).to_string();
     let added = ask(http, known, Method::POST, "", Some(body)).await;
-    let status = added.map_err(|why| {
+    added.map_err(|why| {
         format!(
             "the cluster {} does not add this member: {why}",
             ids::hex(known.cluster_id)
         )
     })?;
-    if status == 201 {
-        log::notice!(
-            "discovery",
-            "added {} to the cluster {}",
-            own.join(","),
-            ids::hex(known.cluster_id)
-        );
-    }
+    log::notice!(
+        "discovery",
+        "added {} to the cluster {}",
+        own.join(","),
+        ids::hex(known.cluster_id)
+    );
     Ok(())
 }
 
-/// Asks one member after the other, until one knows. What the change wants may be so already.
+/// Asks one member after the other, until one knows. A member to be removed may be gone already.
 async fn ask(
     http: &reqwest::Client,
     known: &Known,
@@ -69,7 +67,7 @@ async fn ask(
         };
         let status = answer.status().as_u16();
         match status {
-            201 | 204 | 409 => return Ok(status),
+            201 | 204 => return Ok(status),
             404 | 410 if method == Method::DELETE => return Ok(status),
             _ => {}
         }

@@ -12,10 +12,11 @@
 //!    all of them. An instance that does not answer may hold the data of a cluster: nobody begins without it.
 //!
 //! Why instances that see different lists end in one cluster: a list is only begun with after each one on it has told
-//! it. Who has meanwhile seen another one finds those running and, being on their list, follows by 2; who is not on it
-//! joins by 1. The cluster's id follows from its list, so members of different lists refuse each other. Two clusters
-//! could both work only if each had a majority of its list: two lists without a common instance, that is, instances
-//! that EC2 shows only to one half each.
+//! it, and whoever has seen an instance has it on every later list. So once a list is begun with, no other one can be:
+//! it would have to be told by one of those that begin. Who has meanwhile seen more finds the cluster running and, being
+//! on its list, follows by 2; who is not on it joins by 1. (`decide/tests.rs` tries it in all disorder.) What is left
+//! is two lists without a common instance, when EC2 shows each half of the instances to that half only: those would be
+//! two clusters, which the next one to look says and leaves alone.
 //!
 //! A member is removed for being gone only if no instance with the tag has its address, running or stopped, it does not
 //! answer, and those that stay can go on without it: the cluster itself refuses otherwise (`clean`).
@@ -173,7 +174,14 @@ impl Finder<'_> {
                 DEFAULT_NAME => own.id.clone(),
                 given => given.to_string(),
             };
-            self.told.tell(|told| told.name = name.clone());
+            if self.told.told().name.is_empty() {
+                log::info!(
+                    "discovery",
+                    "this is the instance {}; its member is called {name}",
+                    own.id
+                );
+                self.told.tell(|told| told.name = name.clone());
+            }
             let others = self.ask(&instances, own).await;
             let told = self.told.told();
             let view = View {
