@@ -19,7 +19,8 @@
 //! two clusters, which the next one to look says and leaves alone.
 //!
 //! A member is removed for being gone only if no instance with the tag has its address, running or stopped, it does not
-//! answer, and those that stay can go on without it: the cluster itself refuses otherwise (`clean`).
+//! answer, and those that stay can go on without it: the cluster itself refuses otherwise (`clean`). One that has been
+//! declared and never started has ten minutes to come.
 pub mod answer;
 mod api;
 mod change;
@@ -217,7 +218,9 @@ impl Finder<'_> {
                 }
                 Step::Join { known, replace } => {
                     self.told.tell(|told| told.founders.clear());
-                    let gone = decide::gone(&known.members, advertised, &instances, &resolve);
+                    let mut gone = decide::gone(&known.members, advertised, &instances, &resolve);
+                    // The others are for `clean`, which has time.
+                    gone.retain(|member| member.has_run());
                     let mut remove = replace;
                     for member in clean::silent(&self.remote, gone).await {
                         remove.push(member.id);
