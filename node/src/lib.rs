@@ -23,5 +23,6 @@ pub mod raft;
 pub mod sys;
 #[cfg(feature = "server")]
 pub mod systemd;
+#[cfg(feature = "server")]
 pub mod terminal;
 pub mod tls;

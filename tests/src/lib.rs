@@ -5,6 +5,7 @@
 pub mod ca;
 pub mod cluster;
 pub mod disk;
+pub mod ec2;
 pub mod hosts;
 pub mod http;
 pub mod ports;

@@ -126,8 +126,8 @@ impl Supervisor {
 
     /// Asks, hands on every event, and returns with the last one.
     pub fn ask(&self, request: &Request, mut each: impl FnMut(&Event)) -> io::Result<Event> {
-        let mut lines = BufReader::new(self.send(request)?).lines();
-        while let Some(line) = lines.next() {
+        let lines = BufReader::new(self.send(request)?).lines();
+        for line in lines {
             let event: Event = serde_json::from_str(&line?)?;
             if matches!(event, Event::Done | Event::Failed { .. }) {
                 return Ok(event);

@@ -256,19 +256,6 @@ impl Member {
         }
     }
 
-    /// Returns when the cluster has members, and this one is not among them.
-    pub async fn excludes(&self, id: u64) {
-        let mut news = self.news();
-        loop {
-            let membership = self.membership();
-            let members = membership.membership();
-            let excluded = members.get_node(&id).is_none() && members.nodes().next().is_some();
-            if excluded || !news.changed().await {
-                return;
-            }
-        }
-    }
-
     /// Returns when there is news of a leader, or soon.
     pub async fn look_again(&self) {
         const SOON: Duration = Duration::from_millis(20);
