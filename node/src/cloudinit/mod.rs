@@ -155,11 +155,11 @@ async fn work(flags: &Flags, machine: &Machine, environment: Values) -> i32 {
         say(&format!("Failed to apply cloud-config: {why}"));
         return 1;
     }
-    if let Some(script) = script {
-        if let Err(why) = apply::run_script(&script, &flags.workspace, false, machine).await {
-            say(&format!("Failed to run script: {why}"));
-            return 1;
-        }
+    if let Some(script) = script
+        && let Err(why) = apply::run_script(&script, &flags.workspace, false, machine).await
+    {
+        say(&format!("Failed to run script: {why}"));
+        return 1;
     }
     i32::from(failed && !flags.ignore_failure)
 }
@@ -310,11 +310,11 @@ async fn work_strictly(
         say(&format!("Failed to apply cloud-config: {why}"));
         return 1;
     }
-    if let Some(script) = script {
-        if let Err(why) = apply::run_script(&script, &flags.workspace, true, machine).await {
-            say(&format!("Failed to run script: {why}"));
-            return 1;
-        }
+    if let Some(script) = script
+        && let Err(why) = apply::run_script(&script, &flags.workspace, true, machine).await
+    {
+        say(&format!("Failed to run script: {why}"));
+        return 1;
     }
     0
 }
