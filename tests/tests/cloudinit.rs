@@ -182,7 +182,10 @@ fn strictly_an_error_points_at_its_place_and_nothing_is_applied() {
     let machine = Machine::new();
     let before = tree::read(&machine.root());
     let text = b"#cloud-config\nhostnmae: core-01\nwrite_files:\n- path: /opt/x\n  permissions: 420\n  content: $public_ipv4\n";
-    for args in [&["-strict", "-validate"][..], &["-strict"]] {
+    for (args, end) in [
+        (&["-strict", "-validate"][..], "\n3 errors"),
+        (&["-strict"], "\n3 errors; nothing was applied"),
+    ] {
         let output = machine.run(args, text);
         assert_eq!(output.status.code(), Some(1));
         let stderr = stderr(&output);
@@ -190,10 +193,10 @@ fn strictly_an_error_points_at_its_place_and_nothing_is_applied() {
             "u:2:1: error: unrecognized key \"hostnmae\": did you mean \"hostname\"?\n  2 | hostnmae: core-01\n    | ^",
             "u:5:16: error: permissions 420 look like 0644",
             "u:6:12: error: $public_ipv4 has no value here: set COREOS_PUBLIC_IPV4",
-            "3 errors; nothing was applied",
         ] {
             assert!(stderr.contains(expected), "no {expected:?} in\n{stderr}");
         }
+        assert!(stderr.ends_with(end), "no {end:?} at the end of\n{stderr}");
         assert_untouched(&machine, &before, &output);
         assert_eq!(machine.calls(), [""; 0]);
     }
@@ -321,4 +324,43 @@ fn keys_are_kept_where_there_is_no_update_ssh_keys() {
             (Some(expected), Some("0600"), Some(500))
         );
     }
+}
+
+/// Programs that really run: accounts are made in the tree, the machine keeps its name and its users.
+#[test]
+fn a_tree_apart_is_set_up_without_touching_the_machine() {
+    let machine = Machine::new();
+    for name in ["shadow", "gshadow"] {
+        machine.write(&format!("/etc/{name}"), b"root:*:19000:0:99999:7:::\n");
+    }
+    let user_data = "#cloud-config\nhostname: apart\nusers:\n- {name: in-the-tree, gecos: In Tree, homedir: /srv/t, shell: /bin/sh, ssh-authorized-keys: [ssh-rsa T]}\n- {name: root, passwd: hashed}\n";
+    fs::write(machine.cwd().join("u"), user_data).expect("user-data");
+    let output = tools::run(machine.command().args(["-strict", "-from-file", "u"]));
+    assert!(output.status.success(), "{}", tools::outputs(&output));
+    let read = |path: &str| fs::read_to_string(machine.root().join(path)).unwrap_or_default();
+    assert_eq!(read("etc/hostname"), "apart\n");
+    assert!(
+        read("etc/passwd").contains(":In Tree:/srv/t:/bin/sh\n"),
+        "{}",
+        read("etc/passwd")
+    );
+    assert!(read("etc/shadow").contains("root:hashed:"), "{}", read("etc/shadow"));
+    assert_eq!(read("srv/t/.ssh/authorized_keys"), "ssh-rsa T\n");
+    assert!(
+        !fs::read_to_string("/etc/passwd")
+            .expect("the machine's users")
+            .contains("in-the-tree")
+    );
+    fs::write(
+        machine.cwd().join("u"),
+        "#cloud-config\ncoreos: {units: [{name: x.service, command: start}]}\n",
+    )
+    .expect("user-data");
+    let output = tools::run(machine.command().args(["-from-file", "u"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("no systemd is known for"),
+        "{}",
+        tools::outputs(&output)
+    );
 }

@@ -282,7 +282,8 @@ async fn work_strictly(
         .count();
     if errors > 0 {
         let what = if errors == 1 { "error" } else { "errors" };
-        print("", &format!("{errors} {what}; nothing was applied\n"));
+        let applied = if flags.validate { "" } else { "; nothing was applied" };
+        print("", &format!("{errors} {what}{applied}\n"));
         return 1;
     }
     if flags.validate {
