@@ -316,8 +316,12 @@ pub fn ask(supervisor: &Supervisor, request: &Request, each: impl FnMut(&Event))
 /// What nodes are made of: the archive, built if it is missing, and the program.
 pub fn image() -> Result<ImageSpec, Failure> {
     let cache = cache_home().join("images");
-    let archive = cache.join(image::archive_name());
-    if !archive.exists() {
+    let mut archive = cache.join(image::archive_name());
+    // A distribution has it beside its programs.
+    let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name(image::archive_name()));
+    if let Some(beside) = beside.filter(|beside| beside.exists()) {
+        archive = beside;
+    } else if !archive.exists() {
         let began = Instant::now();
         let bar = ui::Progress::new("image", image::STEPS);
         image::build(&archive, |line| bar.step(line)).map_err(|error| {
