@@ -36,4 +36,19 @@ up:
 	@cargo build -q --release --locked -p labnode -p lab
 	@$${CARGO_TARGET_DIR:-target}/release/lab up
 
-.PHONY: test packages bench up
+.PHONY: test packages bench up fuzz
+
+# Feeds each parser of bytes from outside with what libFuzzer makes of the seeds, a minute each; a finding is kept in
+# tests/fuzz/artifacts and becomes a test. Without a sanitizer the stable compiler will do.
+FUZZ_SECONDS = 60
+fuzz:
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	cargo fuzz build --fuzz-dir tests/fuzz --sanitizer none
+	@for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
+		mkdir -p tests/fuzz/corpus/$$target; \
+		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none $$target tests/fuzz/corpus/$$target tests/fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 2>&1 | \
+			grep -E 'stat::number_of_executed|panicked|Test unit written|ERROR' ; \
+		[ -z "$$(ls tests/fuzz/artifacts/$$target 2>/dev/null)" ] || exit 1; \
+	done

@@ -20,10 +20,15 @@ pub fn failure(failure: &Failure) {
 }
 
 fn describe(failure: &Failure) -> String {
-    let why = failure.why.replace('\n', "\n         ");
+    let below = |text: &str| text.replace('\n', "\n         ");
+    let excerpt = failure.excerpt.iter().map(|text| format!("\n         {}", below(text)));
     format!(
-        "error: {}\n  where: {}\n  why:   {why}\n  do:    {}",
-        failure.what, failure.place, failure.todo
+        "error: {}\n  where: {}{}\n  why:   {}\n  do:    {}",
+        failure.what,
+        failure.place,
+        excerpt.collect::<String>(),
+        below(&failure.why),
+        below(&failure.todo)
     )
 }
 

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use packet::{Answer, Record};
 
-mod packet;
+pub mod packet;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const PORT: u16 = 53;

@@ -1,9 +1,9 @@
 //! etcd-ca: a certificate authority in a directory, for the clusters of people who have none.
 mod args;
-mod certs;
+pub mod certs;
 mod commands;
 mod depot;
-mod keys;
+pub mod keys;
 mod prompt;
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ pub const PREFIX: &str = "/1";
 const MAX_DEPTH: usize = 1000;
 
 /// A keys request, checked.
-struct Fields {
+pub struct Fields {
     value: Bytes,
     prev_value: Option<Bytes>,
     prev_index: u64,
@@ -166,7 +166,7 @@ fn unavailable(server: &Server, error: ProposeError) -> Error {
     }
 }
 
-fn command(method: &str, path: Vec<u8>, fields: Fields) -> Command {
+pub fn command(method: &str, path: Vec<u8>, fields: Fields) -> Command {
     let Fields {
         value,
         prev_value,
@@ -226,7 +226,7 @@ fn command(method: &str, path: Vec<u8>, fields: Fields) -> Command {
 }
 
 /// Checks the fields in etcd's order: the first that is wrong is the one the client hears of.
-fn parse(request: &Request<'_>) -> Result<Fields, Error> {
+pub fn parse(request: &Request<'_>) -> Result<Fields, Error> {
     let form = Form::of(request).map_err(|what| field_error(Code::InvalidForm, &what))?;
     let uint = |name: &str| {
         form.uint(name)

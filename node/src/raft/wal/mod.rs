@@ -2,7 +2,7 @@
 //!
 //! `format` is the bytes, `index` what is in the log and where, `writer` the only one that writes,
 //! `recovery` reads it all back.
-pub(super) mod format;
+pub mod format;
 mod index;
 mod recovery;
 #[cfg(test)]
