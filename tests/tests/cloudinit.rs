@@ -203,6 +203,32 @@ fn strictly_an_error_points_at_its_place_and_nothing_is_applied() {
 }
 
 #[test]
+fn what_is_strictly_right_prints_its_plan() {
+    let machine = Machine::new();
+    let before = tree::read(&machine.root());
+    let text = b"#cloud-config\nhostname: a\nusers: [{name: b}]\ncoreos: {units: [{name: c.service, command: start, content: x}]}\n";
+    let output = machine.run(&["-strict", "-validate"], text);
+    assert_eq!(output.status.code(), Some(0), "{}", tools::outputs(&output));
+    let plan = String::from_utf8_lossy(&output.stdout).into_owned();
+    let begin = "hostname a\ncreate user b\nwrite /etc/systemd/system/c.service (1 bytes, 0644, root)\n";
+    assert!(
+        plan.starts_with(begin) && plan.ends_with("reload systemd\nstart c.service\n"),
+        "{plan}"
+    );
+    let output = machine.run(
+        &["-strict", "-validate"],
+        b"#cloud-config\ncoreos: {update: {group: g}}\n",
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", tools::outputs(&output));
+    let plan = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(
+        plan,
+        "fail: open /usr/share/coreos/update.conf: no such file or directory\n"
+    );
+    assert_untouched(&machine, &before, &output);
+}
+
+#[test]
 fn strictly_nothing_is_half_applied() {
     let machine = Machine::new();
     for (why, text) in [

@@ -252,7 +252,7 @@ fn facts(root: &Root) -> Facts {
     }
 }
 
-/// All that can be wrong is found first; then all of it is applied, or what failed is said.
+/// All that can be wrong is found first; then all of it is applied, or what failed is said. What validates prints its plan.
 async fn work_strictly(
     flags: &Flags,
     machine: &Machine,
@@ -286,9 +286,6 @@ async fn work_strictly(
         print("", &format!("{errors} {what}{applied}\n"));
         return 1;
     }
-    if flags.validate {
-        return 0;
-    }
     let (mut config, mut script) = (Section::default(), None);
     match cloudconfig::parse(&substitute::apply(user_data, &values)) {
         Ok(UserData::Nothing) => {}
@@ -307,6 +304,15 @@ async fn work_strictly(
         Ok(plan) => plan,
         Err(status) => return status,
     };
+    if flags.validate {
+        let script = if script.is_some() {
+            "start the script as a service\n"
+        } else {
+            ""
+        };
+        print(&format!("{plan}{script}"), "");
+        return i32::from(plan.failure().is_some());
+    }
     if let Err(why) = apply::apply_strictly(&plan, machine).await {
         say(&format!("Failed to apply cloud-config: {why}"));
         return 1;
