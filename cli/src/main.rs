@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod failure;
 mod process;
+mod render;
 mod state;
 mod topology;
 mod ui;
