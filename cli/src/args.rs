@@ -1,6 +1,7 @@
 //! What can be typed: clap definitions only.
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use crate::flags::{BoxVerb, Completion, Render, Token, Validate};
 use crate::topology::{MAX_CLIENT_PORT, MAX_INSTANCES};
 
 /// A cluster of etcd 2 members on this machine.
@@ -19,6 +20,19 @@ pub enum Verb {
     Status(Status),
     /// Stop the members; their data stays
     Down(Down),
+    /// Write a Vagrantfile, config.rb and user data that work with plain vagrant
+    Render(Render),
+    /// Write a lab.yaml to start from
+    Init,
+    /// Check lab.yaml, config.rb and the user data
+    Validate(Validate),
+    /// Fetch a discovery token
+    Token(Token),
+    /// Keep versioned, checked boxes: add, list, update, outdated, remove, prune
+    #[command(subcommand)]
+    Box(BoxVerb),
+    /// Print the completion script for a shell
+    Completion(Completion),
     /// Print the version
     Version,
 }

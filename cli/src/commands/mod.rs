@@ -1,7 +1,12 @@
 //! One verb a file.
+mod completion;
 mod down;
+mod init;
+mod render;
 mod status;
+mod token;
 mod up;
+mod validate;
 
 use crate::args::{Args, Verb};
 use crate::failure::{Exit, Failure};
@@ -13,6 +18,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Verb::Up(args) => up::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Down(args) => down::run(&args),
+        Verb::Render(args) => render::run(&args),
+        Verb::Init => init::run(),
+        Verb::Validate(args) => validate::run(&args),
+        Verb::Token(args) => token::run(&args),
+        Verb::Completion(args) => completion::run(&args),
+        Verb::Box(verb) => match verb {},
         Verb::Version => {
             ui::lines(&format!("lab {}", env!("CARGO_PKG_VERSION")));
             Ok(())

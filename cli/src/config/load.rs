@@ -26,7 +26,7 @@ pub fn file(dir: &Path, name: &str) -> Result<Option<String>, Failure> {
     match fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(crate::state::io_failure("read", &path, &error)),
+        Err(error) => Err(Failure::io("read", &path, &error)),
     }
 }
 

@@ -9,7 +9,7 @@ pub mod resolved;
 mod value;
 pub mod yaml;
 
-pub use load::load;
+pub use load::{file, load};
 pub use value::{Origin, Setting, Typed, Value};
 
 /// How the members of the lab's cluster find each other.
