@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use clap_complete::Shell;
 
+use crate::args::Format;
+use crate::boxes::version::Constraint;
 use crate::config::raw::Raw;
 use crate::config::{Discovery, Origin, Typed};
 use crate::topology::MAX_NODES;
@@ -103,4 +105,111 @@ pub struct Completion {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum BoxVerb {}
+pub enum BoxVerb {
+    /// Install a box from a catalog or a file, by path or URL
+    Add(BoxAdd),
+    /// Print what is installed
+    List(BoxList),
+    /// Install the newest version of the catalog; the old one stays until prune
+    Update(BoxUpdate),
+    /// Tell whether there are newer versions
+    Outdated(BoxOutdated),
+    /// Remove a box
+    Remove(BoxRemove),
+    /// Remove old versions
+    Prune(BoxPrune),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BoxAdd {
+    /// A catalog or a box, by path or URL; or the name of the lab's box
+    pub source: String,
+
+    /// With this, the one before it is the box's name
+    pub file: Option<String>,
+
+    /// What to call a box that comes without a catalog
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// For this provider, where there are several
+    #[arg(long)]
+    pub provider: Option<String>,
+
+    /// RubyGems constraints: '>= 1122, < 1185'
+    #[arg(long, value_name = "VERSION")]
+    pub box_version: Option<Constraint>,
+
+    /// What the file must have, instead of what the catalog says
+    #[arg(long, requires = "checksum_type")]
+    pub checksum: Option<String>,
+
+    /// md5, sha1, sha256, sha384 or sha512
+    #[arg(long, value_name = "TYPE", requires = "checksum")]
+    pub checksum_type: Option<String>,
+
+    /// Also if it is installed
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BoxList {
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BoxUpdate {
+    /// [default: the lab's]
+    #[arg(long = "box", value_name = "NAME")]
+    pub name: Option<String>,
+
+    #[arg(long)]
+    pub provider: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BoxOutdated {
+    /// All that are installed, and not the lab's alone
+    #[arg(long)]
+    pub global: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BoxRemove {
+    pub name: String,
+
+    /// Only this provider's
+    pub only: Option<String>,
+
+    #[arg(long, conflicts_with = "only")]
+    pub provider: Option<String>,
+
+    /// Only this version
+    #[arg(long, value_name = "VERSION", conflicts_with = "all")]
+    pub box_version: Option<String>,
+
+    /// All versions
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BoxPrune {
+    /// Only tell what would be removed
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+
+    /// Also the version that the lab here is set to
+    #[arg(short, long)]
+    pub force: bool,
+
+    /// Only boxes of this name
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// Only this provider's
+    #[arg(long)]
+    pub provider: Option<String>,
+}

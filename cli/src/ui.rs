@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use crate::failure::Failure;
 
 /// One line for a phase that is over.
@@ -30,6 +32,38 @@ fn describe(failure: &Failure) -> String {
         below(&failure.why),
         below(&failure.todo)
     )
+}
+
+/// A line on stderr, for what is no result.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// How much of a file has come: a bar on a terminal, nothing elsewhere.
+pub struct Bytes {
+    bar: ProgressBar,
+}
+
+impl Bytes {
+    pub fn new(what: &str) -> Bytes {
+        let style = ProgressStyle::with_template("{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta}");
+        let bar = ProgressBar::no_length().with_message(what.to_string());
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Bytes { bar }
+    }
+
+    pub fn set(&self, have: u64, total: Option<u64>) {
+        if let Some(total) = total {
+            self.bar.set_length(total);
+        }
+        self.bar.set_position(have);
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// A `lab` command as it can be typed here: by the path we were called by, where the PATH may not know us.

@@ -1,4 +1,5 @@
 //! One verb a file.
+mod boxes;
 mod completion;
 mod down;
 mod init;
@@ -23,7 +24,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Verb::Validate(args) => validate::run(&args),
         Verb::Token(args) => token::run(&args),
         Verb::Completion(args) => completion::run(&args),
-        Verb::Box(verb) => match verb {},
+        Verb::Box(verb) => boxes::run(&verb),
         Verb::Version => {
             ui::lines(&format!("lab {}", env!("CARGO_PKG_VERSION")));
             Ok(())

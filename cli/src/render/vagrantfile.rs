@@ -26,6 +26,28 @@ pub fn render(settings: &Settings, nodes: &[Node]) -> String {
     rendered.unwrap_or_else(|error| panic!("Vagrantfile.tera, which is a part of this program: {error}"))
 }
 
+/// The box that the settings mean.
+pub fn box_name(settings: &Settings) -> String {
+    settings
+        .box_name
+        .value
+        .clone()
+        .unwrap_or_else(|| format!("coreos-{}", settings.update_channel.value))
+}
+
+/// Where that box's catalog is: CoreOS's own, unless the settings name another.
+pub fn box_url(settings: &Settings) -> Option<String> {
+    let (channel, version) = (&settings.update_channel.value, &settings.image_version.value);
+    let own = format!(
+        "https://storage.googleapis.com/{channel}.release.core-os.net/amd64-usr/{version}/coreos_production_vagrant.json"
+    );
+    settings
+        .box_url
+        .value
+        .clone()
+        .or_else(|| settings.box_name.value.is_none().then_some(own))
+}
+
 fn row(node: &Node) -> serde_json::Value {
     serde_json::json!({ "name": ruby(&node.name), "memory": node.memory, "cpus": node.cpus })
 }
