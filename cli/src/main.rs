@@ -1,5 +1,4 @@
 //! `lab`, the host command: parse, run, exit code.
-#![allow(dead_code, reason = "the users of config and topology are being written")]
 mod args;
 mod boxes;
 mod client;
