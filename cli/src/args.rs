@@ -1,10 +1,12 @@
 //! What can be typed: clap definitions only.
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use crate::flags::{BoxVerb, Completion, Render, Token, Validate};
-use crate::topology::{MAX_CLIENT_PORT, MAX_INSTANCES};
+use crate::topology::MAX_NODES;
 
-/// A cluster of etcd 2 members on this machine.
+/// A cluster of machines on this one: real systemd, real ssh, real failures.
 #[derive(Debug, Parser)]
 #[command(name = "lab", version, after_help = EXIT_CODES)]
 pub struct Args {
@@ -14,12 +16,40 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Start what is missing of the lab in ./.lab and wait until it is healthy
+    /// Start what is missing of the lab and wait until it is ready
     Up(Up),
-    /// Tell which members run and who leads
+    /// Tell what each node is and does
     Status(Status),
-    /// Stop the members; their data stays
-    Down(Down),
+    /// Shut nodes down; their disks stay
+    #[command(visible_alias = "down")]
+    Halt(Halt),
+    /// Remove nodes with their disks; with the last one, the lab
+    Destroy(Destroy),
+    /// Shut nodes down and start them again
+    Reload(Reload),
+    /// A shell on a node, or a command: lab ssh core-01 -- uptime
+    Ssh(Ssh),
+    /// Print how OpenSSH reaches the nodes
+    SshConfig(SshConfig),
+    /// Run a command on many nodes at once: lab exec all -- uptime
+    Exec(Exec),
+    /// Copy files from and to nodes: lab cp FILE core-01:
+    Cp(Cp),
+    /// Print what a node has printed on its console, over all its boots
+    Logs(Logs),
+    /// Attach to a node's console
+    Console(Console),
+    /// Tell which ports of 127.0.0.1 lead where
+    Port(Nodes),
+    /// What nodes are made of
+    #[command(subcommand)]
+    Image(Image),
+    /// Tell what this machine lacks, what that blocks, and how to mend it
+    Doctor(Doctor),
+    /// Remove what labs have left whose directory is gone
+    Gc(Gc),
+    /// Carry an ssh client's connection to a node: its ProxyCommand
+    Proxy(Proxy),
     /// Write a Vagrantfile, config.rb and user data that work with plain vagrant
     Render(Render),
     /// Write a lab.yaml to start from
@@ -35,30 +65,189 @@ pub enum Verb {
     Completion(Completion),
     /// Print the version
     Version,
+    /// The process that a lab is; started by `lab up`
+    #[command(hide = true)]
+    Supervise { dir: PathBuf },
+    /// A node's first process; started by the supervisor
+    #[command(hide = true)]
+    Boot { name: String },
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Up {
-    /// How many members, core-01 and up; a lab keeps the number it began with [default: 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_INSTANCES)))]
+    /// Only these nodes
+    pub nodes: Vec<String>,
+
+    /// How many nodes, core-01 and up [default: what the lab has, or 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_NODES)))]
     pub num_instances: Option<u8>,
 
-    /// Client port of core-01; each next member is 10 further, peers talk on the port after it [default: 2379]
-    #[arg(long, value_name = "BASE", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_CLIENT_PORT)))]
-    pub client_port: Option<u16>,
+    /// Only tell what would be done
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Status {
+    /// Only these nodes
+    pub nodes: Vec<String>,
+
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+
+    /// Every setting, its value, and where that comes from
+    #[arg(long)]
+    pub settings: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Halt {
+    /// Only these nodes
+    pub nodes: Vec<String>,
+
+    /// At once, as if the power failed
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Destroy {
+    /// Only these nodes
+    pub nodes: Vec<String>,
+
+    /// Without asking
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Reload {
+    /// Only these nodes
+    pub nodes: Vec<String>,
+
+    /// With new user data
+    #[arg(long)]
+    pub provision: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Ssh {
+    /// [default: the first node]
+    pub node: Option<String>,
+
+    /// A command to run instead of a shell
+    #[arg(short, long)]
+    pub command: Option<String>,
+
+    /// ssh's options, then a command
+    #[arg(last = true)]
+    pub rest: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SshConfig {
+    /// Only these nodes
+    pub nodes: Vec<String>,
+
+    /// What to call the node
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+
+    /// Include the lab in ~/.ssh/config, so that plain ssh, scp and rsync know its nodes
+    #[arg(long, conflicts_with_all = ["nodes", "host", "uninstall"])]
+    pub install: bool,
+
+    /// Take it out again; `lab destroy` does, too
+    #[arg(long, conflicts_with_all = ["nodes", "host"])]
+    pub uninstall: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Exec {
+    /// Names with commas between them, or all
+    pub nodes: String,
+
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Cp {
+    #[arg(short, long)]
+    pub recursive: bool,
+
+    /// As scp takes them: FILE... NODE:PATH, or NODE:FILE... PATH
+    #[arg(required = true, num_args = 2..)]
+    pub paths: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Logs {
+    pub node: String,
+
+    /// Go on as it prints
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Console {
+    pub node: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Nodes {
+    /// Only these nodes
+    pub nodes: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Image {
+    /// Make the image of Debian packages, if it is not there
+    Build {
+        /// Also if it is
+        #[arg(short, long)]
+        force: bool,
+    },
+    /// Take an image that another machine has built
+    Add { file: PathBuf },
+    /// Print where the image is
+    Path,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Doctor {
+    /// Type the fixes
+    #[arg(long)]
+    pub fix: bool,
+
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Down {
-    /// Remove the data, the logs and ./.lab itself, too
+pub struct Gc {
+    /// Only tell what would be removed
     #[arg(long)]
-    pub destroy: bool,
+    pub dry_run: bool,
+
+    /// Images as well: the next lab builds its own
+    #[arg(long)]
+    pub images: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Proxy {
+    pub host: String,
+    pub port: u16,
+
+    /// Hand the connection to ssh instead of carrying it (ProxyUseFdpass)
+    #[arg(long)]
+    pub fdpass: bool,
+
+    /// The lab's state, from anywhere
+    #[arg(long, hide = true)]
+    pub state: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -82,8 +271,8 @@ mod tests {
     }
 
     #[test]
-    fn a_lab_has_one_to_nine_members() {
-        for (typed, fits) in [("0", false), ("1", true), ("9", true), ("10", false)] {
+    fn a_lab_has_as_many_nodes_as_addresses() {
+        for (typed, fits) in [("0", false), ("1", true), ("154", true), ("155", false)] {
             let parsed = Args::try_parse_from(["lab", "up", "--num-instances", typed]);
             assert_eq!(parsed.is_ok(), fits, "{typed}");
         }

@@ -5,15 +5,20 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Failed,
+    Usage,
     Missing,
     Conflict,
     Timeout,
+    /// What a program ended with that spoke for itself.
+    Status(u8),
 }
 
 impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Status(code) => code,
             Exit::Missing => 10,
             Exit::Conflict => 11,
             Exit::Timeout => 12,
@@ -64,6 +69,11 @@ impl Failure {
             parent.display()
         );
         Failure::new(Exit::Failed, what, place.display(), error, todo)
+    }
+
+    /// A program failed that has said why.
+    pub fn status(code: u8) -> Failure {
+        Failure::new(Exit::Status(code), "", "", "", "")
     }
 
     /// One that a file is the reason of.

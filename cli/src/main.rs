@@ -1,18 +1,21 @@
 //! `lab`, the host command: parse, run, exit code.
 mod args;
 mod boxes;
-mod client;
 mod commands;
 mod config;
 mod discovery;
 mod failure;
 mod flags;
 mod http;
-mod process;
+mod image;
+mod lab;
+mod local;
+mod project;
 mod render;
-mod state;
+mod ssh;
 mod topology;
 mod ui;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -22,7 +25,9 @@ fn main() -> ExitCode {
     match commands::run(args::Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            ui::failure(&failure);
+            if !failure.what.is_empty() {
+                ui::failure(&failure);
+            }
             ExitCode::from(failure.exit.code())
         }
     }

@@ -1,11 +1,15 @@
 //! The only place that prints: phases and results on stdout, errors on stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is this file's job")]
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
+
+const TICK: Duration = Duration::from_millis(100);
 
 /// One line for a phase that is over.
 pub fn phase(text: &str, time: Duration) {
@@ -15,6 +19,84 @@ pub fn phase(text: &str, time: Duration) {
 /// A reader that is gone, as in `lab status | head -1`, is no error.
 pub fn lines(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// For whoever reads along; a result it is not.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// A question, and the line that is typed.
+pub fn ask(question: &str) -> String {
+    let _ = write!(io::stderr().lock(), "{question}");
+    let mut answer = String::new();
+    let _ = io::stdin().read_line(&mut answer);
+    answer
+}
+
+/// What is still waited for: a line that changes on a terminal, nothing elsewhere.
+pub struct Waiting {
+    bar: ProgressBar,
+    nodes: RefCell<BTreeMap<String, String>>,
+}
+
+impl Waiting {
+    pub fn new() -> Waiting {
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(TICK);
+        Waiting {
+            bar,
+            nodes: RefCell::default(),
+        }
+    }
+
+    /// This node waits for that.
+    pub fn say(&self, node: &str, what: &str) {
+        self.nodes.borrow_mut().insert(node.into(), what.into());
+        let nodes = self.nodes.borrow();
+        let texts: Vec<String> = nodes.iter().map(|(node, what)| format!("{node}: {what}")).collect();
+        self.bar.set_message(texts.join("  "));
+    }
+
+    /// A line that stays.
+    pub fn line(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+
+    pub fn done(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// How far a long piece of work is, in steps that are counted by the lines it prints.
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    pub fn new(what: &str, steps: u64) -> Progress {
+        let bar = ProgressBar::new(steps);
+        let style = ProgressStyle::with_template("{prefix} [{bar:30}] {elapsed} {wide_msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_prefix(what.to_string());
+        bar.enable_steady_tick(TICK);
+        if bar.is_hidden() {
+            note(&format!("{what}: this takes about a minute"));
+        }
+        Progress { bar }
+    }
+
+    pub fn step(&self, text: &str) {
+        self.bar.inc(1);
+        self.bar.set_message(text.to_string());
+        if self.bar.is_hidden() && text.starts_with("I: ") {
+            note(text);
+        }
+    }
+
+    pub fn done(&self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 pub fn failure(failure: &Failure) {
@@ -32,11 +114,6 @@ fn describe(failure: &Failure) -> String {
         below(&failure.why),
         below(&failure.todo)
     )
-}
-
-/// A line on stderr, for what is no result.
-pub fn say(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// How much of a file has come: a bar on a terminal, nothing elsewhere.

@@ -1,10 +1,13 @@
 //! The parts of a Corelab node.
 //!
 //! `kv` is pure; `raft` alone knows openraft; `etcd` is the server on top of both;
-//! `ca` is etcd-ca; `client` talks to such servers, `tls` reads certificates for either side.
+//! `cloudconfig` is the pure part of coreos-cloudinit; `ca` is etcd-ca; `client` talks to such servers, `tls` reads certificates for either side.
 #[cfg(feature = "server")]
 pub mod ca;
 pub mod client;
+pub mod cloudconfig;
+#[cfg(feature = "server")]
+pub mod cloudinit;
 pub mod dns;
 #[cfg(feature = "server")]
 pub mod etcd;
@@ -18,4 +21,8 @@ pub mod log;
 pub mod raft;
 #[cfg(feature = "server")]
 pub mod sys;
+#[cfg(feature = "server")]
+pub mod systemd;
+#[cfg(feature = "server")]
+pub mod terminal;
 pub mod tls;

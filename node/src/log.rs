@@ -256,7 +256,7 @@ fn format_line(now: SystemTime, level: Level, pkg: &str, text: &str) -> String {
 }
 
 /// The date of a day counted from 1970-01-01. Years begin in March here, so that the leap day comes last.
-fn date(days: u64) -> (u64, u64, u64) {
+pub(crate) fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -5,7 +5,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// Prints what a program says before it has a log. A reader that is gone is no error.
 pub fn print(stdout: &str, stderr: &str) {
-    let _ = std::io::stdout().lock().write_all(stdout.as_bytes());
+    let mut out = std::io::stdout().lock();
+    // A question does not end with a newline, which a terminal's output would wait for.
+    let _ = out.write_all(stdout.as_bytes()).and_then(|()| out.flush());
     let _ = std::io::stderr().lock().write_all(stderr.as_bytes());
 }
 

@@ -5,11 +5,15 @@
 pub mod ca;
 pub mod cluster;
 pub mod disk;
+pub mod ec2;
+pub mod hosts;
 pub mod http;
 pub mod ports;
 pub mod process;
+pub mod python;
 pub mod services;
 pub mod tools;
+pub mod tree;
 pub mod writers;
 
 use std::time::{Duration, Instant};

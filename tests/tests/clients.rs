@@ -1,11 +1,9 @@
 //! Programs that know nothing of us: Debian's etcdctl and python-etcd.
-use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::Once;
 
 use corelab_tests::cluster::{Cluster, Setup};
 use corelab_tests::process::{self, Process};
-use corelab_tests::{eventually, tools};
+use corelab_tests::{eventually, python, tools};
 use rustix::process::Signal;
 
 fn etcdctl(cluster: &Cluster, args: &[&str]) -> Command {
@@ -137,42 +135,18 @@ fn etcdctl_watches() {
     assert_eq!(past, "1\n");
 }
 
-/// The Python of a virtual environment with python-etcd, made once and kept under the target directory.
-#[track_caller]
-fn python() -> PathBuf {
-    static ONCE: Once = Once::new();
-    let dir = tools::target_dir().join("python-etcd");
-    ONCE.call_once(|| {
-        let made = dir.join("made");
-        if made.is_file() {
-            return;
-        }
-        let venv = tools::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&dir));
-        assert!(venv.status.success(), "python3 -m venv: {}", tools::outputs(&venv));
-        let mut pip = Command::new(dir.join("bin/pip"));
-        let pip = tools::run(pip.args([
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "setuptools",
-            "python-etcd==0.4.5",
-        ]));
-        assert!(
-            pip.status.success(),
-            "pip install python-etcd: {}",
-            tools::outputs(&pip)
-        );
-        std::fs::write(made, "").expect("mark it made");
-    });
-    dir.join("bin/python")
-}
-
 #[track_caller]
 fn python_etcd(size: usize) {
     let cluster = Setup::members(size).start();
     let hosts: Vec<String> = cluster.members.iter().map(|member| member.client.to_string()).collect();
+    let python = python::bin("python-etcd", &["setuptools", "python-etcd==0.4.5"]);
     let script = tools::repository().join("tests/conformance/python_etcd.py");
-    let output = tools::run(Command::new(python()).arg("-B").arg(script).arg(hosts.join(",")));
+    let output = tools::run(
+        Command::new(python.join("python"))
+            .arg("-B")
+            .arg(script)
+            .arg(hosts.join(",")),
+    );
     assert!(output.status.success(), "{}", tools::outputs(&output));
 }
 

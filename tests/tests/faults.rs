@@ -1,4 +1,6 @@
 //! Members that die, hang and come back: what clients see of it.
+use std::time::{Duration, Instant};
+
 use corelab_tests::cluster::{Cluster, Setup};
 use corelab_tests::eventually;
 use corelab_tests::http::Conn;
@@ -52,6 +54,26 @@ fn a_write_sent_to_a_follower_while_the_leader_dies_succeeds() {
         cluster.members[leader].restart();
     }
     assert_same_everywhere(&cluster);
+}
+
+#[test]
+fn a_dead_leader_is_replaced_within_two_election_timeouts() {
+    let mut cluster = Setup::members(3)
+        .flag("heartbeat-interval", 100)
+        .flag("election-timeout", 3000)
+        .start();
+    let leader = cluster.leader();
+    let follower = (leader + 1) % 3;
+    cluster.members[leader].kill9();
+    let began = Instant::now();
+    cluster.members[follower].set("/after", "value=1");
+    let taken = began.elapsed();
+    // Two timeouts, and time for a machine that is busy; half as much again would be another rule.
+    assert!(taken < Duration::from_millis(8500), "took {taken:?}");
+    assert!(
+        taken > Duration::from_millis(3000) / 2,
+        "took {taken:?}: nobody was sure that it is dead"
+    );
 }
 
 #[test]

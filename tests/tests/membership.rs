@@ -239,3 +239,19 @@ fn a_copy_of_one_data_directory_begins_a_new_cluster_that_grows_again() {
     restored.grow("m1");
     assert_eq!(value(&restored, 1, "/data/7"), "7");
 }
+
+#[test]
+fn a_member_that_was_away_follows_a_leader_that_it_does_not_know_yet() {
+    let mut cluster = quick(3).start();
+    cluster.members[2].kill9();
+    cluster.grow("m3");
+    // What is left of those that the third one knows goes, too: then only the new one can lead it.
+    let first = cluster.members[0].peer_url.clone();
+    let id = cluster.members[1].id_of(&first).expect("a member");
+    assert_eq!(cluster.members[1].members("DELETE", &format!("/{id}"), "").status, 204);
+    assert_eq!(cluster.members[0].wait_exit().code(), Some(0));
+    cluster.members[1].kill9();
+    cluster.members[2].restart();
+    cluster.members[3].set("/with-the-new-one", "value=1");
+    assert_eq!(value(&cluster, 2, "/with-the-new-one"), "1");
+}

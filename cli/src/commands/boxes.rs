@@ -14,6 +14,7 @@ use crate::config::raw::Raw;
 use crate::config::resolved::Settings;
 use crate::failure::{Exit, Failure};
 use crate::flags::{BoxAdd, BoxList, BoxOutdated, BoxPrune, BoxRemove, BoxUpdate};
+use crate::project::Project;
 use crate::render::vagrantfile;
 use crate::{config, ui};
 
@@ -33,7 +34,7 @@ pub fn run(verb: &BoxVerb) -> Result<(), Failure> {
 }
 
 fn settings() -> Result<Settings, Failure> {
-    config::load(Path::new("."), Raw::default())
+    config::load(&Project::find()?.root, Raw::default())
 }
 
 fn failed(what: impl Into<String>, place: &str, why: impl std::fmt::Display, todo: &str) -> Failure {
@@ -180,7 +181,7 @@ fn install(store: &Store, wanted: Wanted) -> Result<Installed, Failure> {
     let (file, download) = match &source {
         Source::File(path) => (path.clone(), None),
         Source::Url(url) => {
-            ui::say(&format!("fetching {url}"));
+            ui::note(&format!("fetching {url}"));
             let bar = ui::Bytes::new(name);
             let got = download::get(url, &store.downloads(), |have, total| bar.set(have, total));
             let got = got.map_err(|why| failed(&what, &place, why, again))?;
@@ -304,7 +305,7 @@ fn update(store: &Store, args: &BoxUpdate) -> Result<(), Failure> {
             ));
         }
     };
-    ui::say(&format!("checking for updates of {}", describe(have)));
+    ui::note(&format!("checking for updates of {}", describe(have)));
     let found = newer(store, have);
     let found = found.map_err(|why| {
         failed(

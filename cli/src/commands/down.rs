@@ -1,71 +1,136 @@
-//! `lab down`: stops the members; with `--destroy` nothing of the lab is left.
+//! `lab down`, `lab halt`, `lab destroy`, `lab reload`: nodes go down, for a while or for good.
+use std::fs;
+use std::io::{IsTerminal, stdin};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
-use crate::args::Down;
+use crate::args::{Destroy, Halt, Reload};
+use crate::commands::ssh_config;
 use crate::failure::{Exit, Failure};
-use crate::process::Running;
-use crate::topology::Member;
-use crate::{state, ui};
+use crate::lab::{Lab, ask};
+use crate::local::protocol::{Event, Request, State};
+use crate::{ssh, ui};
 
-/// A member has nothing to do on SIGTERM that takes a second; what was acknowledged is on disk.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-pub fn run(args: &Down) -> Result<(), Failure> {
-    // Before the lock, which makes the directory.
-    super::existing()?;
-    let begin = Instant::now();
-    let _lock = state::lock()?;
-    let members = super::existing()?.members();
-    let open = |member: &Member| Some((member.clone(), state::running(member)?.open()?));
-    let running: Vec<(Member, Running)> = members.iter().filter_map(open).collect();
-    for (_, process) in &running {
-        process.signal(Signal::TERM);
-    }
-    for (member, process) in &running {
-        stop(member, process, begin + PATIENCE)?;
-    }
-    for member in &members {
-        state::forget_identity(member)?;
-    }
-    let names: Vec<&str> = running.iter().map(|(member, _)| member.name.as_str()).collect();
-    if names.is_empty() {
-        ui::lines("no member runs");
-    } else {
-        ui::phase(&format!("stopped {}", names.join(" ")), begin.elapsed());
-    }
-    if args.destroy {
-        let begin = Instant::now();
-        state::destroy(&members)?;
-        ui::phase(&format!("removed {}", state::DIR), begin.elapsed());
-    } else {
-        let rows = [("go on with it", "up"), ("remove it", "down --destroy")];
-        let rows = rows.map(|(purpose, rest)| vec![format!("  {purpose}"), ui::command(rest)]);
-        let dir = state::DIR;
-        ui::lines(&format!("\nThe data is kept in {dir}.\n\nNext:\n{}", ui::table(&rows)));
-    }
+/// Halts nodes; with the last of them, the supervisor.
+pub fn halt(args: &Halt) -> Result<(), Failure> {
+    let lab = Lab::existing()?;
+    let _lock = lab.project.lock()?;
+    let began = Instant::now();
+    let nodes = names(&lab, &args.nodes)?;
+    let Some(supervisor) = lab.supervisor() else {
+        ui::lines("the lab is down already");
+        return Ok(());
+    };
+    let request = Request::Halt {
+        nodes: nodes.clone(),
+        force: args.force,
+    };
+    ask(&supervisor, &request, |_| {})?;
+    end_if_idle(&lab)?;
+    ui::phase(&format!("halted {}", nodes.join(" ")), began.elapsed());
     Ok(())
 }
 
-fn stop(member: &Member, process: &Running, deadline: Instant) -> Result<(), Failure> {
-    if process.wait(deadline.saturating_duration_since(Instant::now())) {
+/// With the disks; with the last node, everything of the lab.
+pub fn destroy(args: &Destroy) -> Result<(), Failure> {
+    let lab = Lab::existing()?;
+    let _lock = lab.project.lock()?;
+    let nodes = names(&lab, &args.nodes)?;
+    if !args.force && !confirmed(&nodes)? {
+        ui::lines("nothing was destroyed");
         return Ok(());
     }
-    let patience = PATIENCE.as_secs();
-    ui::lines(&format!(
-        "{} did not end within {patience} s of SIGTERM: killing it",
-        member.name
+    let began = Instant::now();
+    let whole = nodes.len() == lab.nodes.len();
+    if let Some(supervisor) = lab.supervisor() {
+        ask(&supervisor, &Request::Destroy { nodes: nodes.clone() }, |_| {})?;
+    }
+    if whole {
+        ssh_config::forget(&lab)?;
+    }
+    for name in &nodes {
+        // The next node of this name is another machine.
+        ssh::forget(&lab.project.ssh(), name);
+        remove(&lab, &lab.state.join("nodes").join(name))?;
+    }
+    if whole {
+        if let Some(supervisor) = lab.supervisor() {
+            supervisor
+                .end(|_| {})
+                .map_err(|error| lab.cannot("end the lab's supervisor", error))?;
+        }
+        remove(&lab, &lab.state)?;
+        lab.project.remove()?;
+    } else {
+        end_if_idle(&lab)?;
+    }
+    ui::phase(&format!("destroyed {}", nodes.join(" ")), began.elapsed());
+    Ok(())
+}
+
+pub fn reload(args: &Reload) -> Result<(), Failure> {
+    let lab = Lab::existing()?;
+    let _lock = lab.project.lock()?;
+    let supervisor = lab.running()?;
+    let nodes = names(&lab, &args.nodes)?;
+    let mut files = Vec::new();
+    if args.provision {
+        for node in lab.named(&nodes)? {
+            let all = lab.spec(node)?.files;
+            let user_data = all
+                .into_iter()
+                .filter(|file| file.path.ends_with("/vagrantfile-user-data"));
+            files.push((node.name.clone(), user_data.collect()));
+        }
+    }
+    let request = Request::Reload { nodes, files };
+    ask(&supervisor, &request, |event| {
+        if let Event::Node(node) = event
+            && node.state == State::Ready
+        {
+            ui::phase(&format!("{} ready", node.name), Duration::from_millis(node.millis));
+        }
+    })
+}
+
+fn names(lab: &Lab, typed: &[String]) -> Result<Vec<String>, Failure> {
+    Ok(lab.named(typed)?.into_iter().map(|node| node.name.clone()).collect())
+}
+
+/// Nobody needs a supervisor of nothing.
+fn end_if_idle(lab: &Lab) -> Result<(), Failure> {
+    let runs = |state| matches!(state, State::Booting | State::Ready);
+    if super::status::statuses(lab).iter().any(|status| runs(status.state)) {
+        return Ok(());
+    }
+    match lab.supervisor() {
+        Some(supervisor) => supervisor
+            .end(|_| {})
+            .map(drop)
+            .map_err(|error| lab.cannot("end the lab's supervisor", error)),
+        None => Ok(()),
+    }
+}
+
+fn remove(lab: &Lab, dir: &std::path::Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(lab.cannot("remove the disks", error)),
+        _ => Ok(()),
+    }
+}
+
+fn confirmed(nodes: &[String]) -> Result<bool, Failure> {
+    if !stdin().is_terminal() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "destroy asks first, and there is nobody to ask",
+            "standard input",
+            "it is no terminal",
+            ui::command("destroy -f"),
+        ));
+    }
+    let answer = ui::ask(&format!(
+        "destroy {} with all that is on their disks? [y/N] ",
+        nodes.join(" ")
     ));
-    process.signal(Signal::KILL);
-    if process.wait(PATIENCE) {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Exit::Timeout,
-        format!("{} cannot be killed", member.name),
-        state::log_path(member).display(),
-        "the kernel holds the process, most likely for a disk that does not answer",
-        ui::command("status"),
-    ))
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

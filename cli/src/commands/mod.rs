@@ -1,9 +1,16 @@
 //! One verb a file.
 mod boxes;
 mod completion;
+mod doctor;
 mod down;
+mod gc;
+mod image;
 mod init;
+mod logs;
+mod proxy;
 mod render;
+mod shell;
+pub mod ssh_config;
 mod status;
 mod token;
 mod up;
@@ -11,14 +18,26 @@ mod validate;
 
 use crate::args::{Args, Verb};
 use crate::failure::{Exit, Failure};
-use crate::topology::Topology;
-use crate::{state, ui};
+use crate::{local, ui};
 
 pub fn run(args: Args) -> Result<(), Failure> {
     match args.verb {
         Verb::Up(args) => up::run(&args),
         Verb::Status(args) => status::run(&args),
-        Verb::Down(args) => down::run(&args),
+        Verb::Halt(args) => down::halt(&args),
+        Verb::Destroy(args) => down::destroy(&args),
+        Verb::Reload(args) => down::reload(&args),
+        Verb::Ssh(args) => shell::ssh(&args),
+        Verb::SshConfig(args) => ssh_config::run(&args),
+        Verb::Exec(args) => shell::exec(&args),
+        Verb::Cp(args) => shell::cp(&args),
+        Verb::Logs(args) => logs::logs(&args),
+        Verb::Console(args) => logs::console(&args),
+        Verb::Port(args) => logs::port(&args),
+        Verb::Image(args) => image::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
+        Verb::Gc(args) => gc::run(&args),
+        Verb::Proxy(args) => proxy::run(&args),
         Verb::Render(args) => render::run(&args),
         Verb::Init => init::run(),
         Verb::Validate(args) => validate::run(&args),
@@ -29,21 +48,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
             ui::lines(&format!("lab {}", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
+        Verb::Supervise { dir } => local::supervisor::run(&dir).map_err(|error| inner("the lab's supervisor", &error)),
+        Verb::Boot { name } => Err(inner(&name, &local::boot::run(&name))),
     }
 }
 
-/// The lab that is here.
-fn existing() -> Result<Topology, Failure> {
-    let missing = || {
-        let here = std::env::current_dir().unwrap_or_default();
-        let why = format!("{}/lab.json does not exist in it", state::DIR);
-        Failure::new(
-            Exit::Failed,
-            "there is no lab in this directory",
-            here.display(),
-            why,
-            ui::command("up"),
-        )
-    };
-    state::topology()?.ok_or_else(missing)
+/// Of a process that nobody types; its words go to a log.
+fn inner(what: &str, error: &std::io::Error) -> Failure {
+    let failed = format!("{what} cannot go on");
+    Failure::new(Exit::Failed, failed, "its start", error, ui::command("doctor"))
 }

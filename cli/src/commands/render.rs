@@ -11,6 +11,7 @@ use crate::config::Discovery;
 use crate::config::resolved::Settings;
 use crate::discovery::{self, Decision, Token};
 use crate::failure::{Exit, Failure};
+use crate::project::Project;
 use crate::render::changes::{Change, Manifest, changes, digest};
 use crate::render::user_data::{self, Bootstrap, Services};
 use crate::render::{config_rb, vagrantfile};
@@ -28,11 +29,12 @@ struct Record {
 }
 
 pub fn run(args: &Render) -> Result<(), Failure> {
-    let settings = config::load(Path::new("."), args.settings.raw())?;
+    let root = Project::find()?.root;
+    let settings = config::load(&root, args.settings.raw())?;
     let nodes = topology::nodes(&settings, |_| true);
     let mut record = read_record(&args.dir)?;
     let (bootstrap, token) = bootstrap(&settings, &nodes, &record, &args.dir)?;
-    let wanted = files(&settings, &nodes, &bootstrap)?;
+    let wanted = files(&root, &settings, &nodes, &bootstrap)?;
     let existing = existing(&args.dir, wanted.keys().chain(record.files.keys()))?;
     let changes = changes(&wanted, &existing, &record.files);
     refuse_foreign(args, &changes)?;
@@ -120,14 +122,19 @@ fn has_machines(dir: &Path) -> bool {
         .any(|provider| provider.join("id").exists())
 }
 
-fn files(settings: &Settings, nodes: &[Node], bootstrap: &Bootstrap) -> Result<BTreeMap<String, String>, Failure> {
+fn files(
+    root: &Path,
+    settings: &Settings,
+    nodes: &[Node],
+    bootstrap: &Bootstrap,
+) -> Result<BTreeMap<String, String>, Failure> {
     let mut files = BTreeMap::from([
         ("Vagrantfile".to_string(), vagrantfile::render(settings, nodes)),
         ("config.rb".to_string(), config_rb::render(settings)),
     ]);
     let texts: Vec<String> = nodes
         .iter()
-        .map(|node| user_data(settings, node, bootstrap))
+        .map(|node| user_data(root, settings, node, bootstrap))
         .collect::<Result<_, _>>()?;
     // coreos-vagrant's one file, where the nodes do not differ.
     if texts.iter().all(|text| *text == texts[0]) {
@@ -143,10 +150,11 @@ fn files(settings: &Settings, nodes: &[Node], bootstrap: &Bootstrap) -> Result<B
     Ok(files)
 }
 
-fn user_data(settings: &Settings, node: &Node, bootstrap: &Bootstrap) -> Result<String, Failure> {
+fn user_data(root: &Path, settings: &Settings, node: &Node, bootstrap: &Bootstrap) -> Result<String, Failure> {
     match &node.user_data {
         Some(file) => {
-            let text = fs::read_to_string(file).map_err(|error| Failure::io("read", Path::new(file), &error))?;
+            let path = root.join(file);
+            let text = fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
             user_data::personal(file, &text, node, bootstrap)
         }
         None => {

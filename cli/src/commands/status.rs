@@ -1,107 +1,113 @@
-//! `lab status`: which members run, which are healthy, who leads.
-use serde_json::{Value, json};
+//! `lab status`: what each node is and does.
+use serde_json::json;
 
 use crate::args::{Format, Status};
 use crate::failure::Failure;
-use crate::topology::Member;
-use crate::{client, state, ui};
-
-struct Row {
-    member: Member,
-    pid: Option<u32>,
-    state: &'static str,
-    role: Option<&'static str>,
-}
+use crate::lab::Lab;
+use crate::local::protocol::{Event, NodeStatus, Request, State};
+use crate::ui;
 
 pub fn run(args: &Status) -> Result<(), Failure> {
-    let rows: Vec<Row> = super::existing()?.members().into_iter().map(look).collect();
-    ui::lines(&match args.format {
-        Format::Table => table(&rows),
-        Format::Json => json(&rows).to_string(),
-    });
+    let lab = Lab::existing()?;
+    if args.settings {
+        let rows: Vec<Vec<String>> = [["SETTING", "VALUE", "FROM"].map(String::from)]
+            .into_iter()
+            .chain(lab.settings.table())
+            .map(|row| row.to_vec())
+            .collect();
+        ui::lines(&ui::table(&rows));
+        return Ok(());
+    }
+    let names: Vec<String> = lab
+        .named(&args.nodes)?
+        .into_iter()
+        .map(|node| node.name.clone())
+        .collect();
+    let all: Vec<NodeStatus> = statuses(&lab)
+        .into_iter()
+        .filter(|status| names.contains(&status.name))
+        .collect();
+    match args.format {
+        Format::Table => ui::lines(&table(&lab, &all)),
+        Format::Json => {
+            let nodes: Vec<_> = all.iter().map(|status| json(&lab, status)).collect();
+            let document = json!({ "schema": "lab.status/1", "id": lab.record.id, "nodes": nodes });
+            ui::lines(&format!("{document:#}"));
+        }
+    }
     Ok(())
 }
 
-fn look(member: Member) -> Row {
-    let pid = state::running(&member).map(|identity| identity.pid);
-    let port = member.client_port;
-    let state = match pid.map(|_| client::is_healthy(port)) {
-        None => "stopped",
-        Some(Ok(true)) => "healthy",
-        Some(Ok(false)) => "no quorum",
-        Some(Err(_)) => "no answer",
-    };
-    let role = match state {
-        "healthy" => client::role(port),
-        _ => None,
-    };
-    Row {
-        member,
-        pid,
-        state,
-        role,
+/// What the supervisor knows of the nodes; where there is none, they are down.
+pub fn statuses(lab: &Lab) -> Vec<NodeStatus> {
+    let mut known = Vec::new();
+    if let Some(supervisor) = lab.supervisor() {
+        let _ = supervisor.ask(&Request::Status, |event| {
+            if let Event::Node(status) = event {
+                known.push(status.clone());
+            }
+        });
     }
+    let down = |node: &crate::topology::Node| NodeStatus {
+        name: node.name.clone(),
+        address: node.address,
+        state: match lab.state.join("nodes").join(&node.name).exists() {
+            true => State::Halted,
+            false => State::New,
+        },
+        detail: String::new(),
+        millis: 0,
+        boots: 0,
+    };
+    let status = |node| {
+        known
+            .iter()
+            .find(|status: &&NodeStatus| status.name == node_name(node))
+            .cloned()
+    };
+    lab.nodes
+        .iter()
+        .map(|node| status(node).unwrap_or_else(|| down(node)))
+        .collect()
 }
 
-fn table(rows: &[Row]) -> String {
-    let head = ["NAME", "STATE", "ROLE", "PID", "CLIENT URL", "LOG"]
-        .map(String::from)
-        .to_vec();
-    let line = |row: &Row| {
-        vec![
-            row.member.name.clone(),
-            row.state.to_string(),
-            row.role.unwrap_or("-").to_string(),
-            row.pid.map_or_else(|| "-".to_string(), |pid| pid.to_string()),
-            row.member.client_url(),
-            state::log_path(&row.member).display().to_string(),
-        ]
-    };
-    let rows: Vec<Vec<String>> = [head].into_iter().chain(rows.iter().map(line)).collect();
+fn node_name(node: &crate::topology::Node) -> &str {
+    &node.name
+}
+
+fn table(lab: &Lab, all: &[NodeStatus]) -> String {
+    let mut rows = vec![
+        ["NODE", "STATE", "ADDRESS", "SSH PORT", "BOOTS", "DETAIL"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    for status in all {
+        rows.push(vec![
+            status.name.clone(),
+            status.state.to_string(),
+            status.address.to_string(),
+            port(lab, status).to_string(),
+            status.boots.to_string(),
+            status.detail.lines().next().unwrap_or_default().to_string(),
+        ]);
+    }
     ui::table(&rows)
 }
 
-fn json(rows: &[Row]) -> Value {
-    let member = |row: &Row| {
-        json!({
-            "name": row.member.name,
-            "state": row.state,
-            "role": row.role,
-            "pid": row.pid,
-            "client_url": row.member.client_url(),
-            "peer_url": row.member.peer_url(),
-            "data_dir": state::data_dir(&row.member),
-            "log": state::log_path(&row.member),
-        })
-    };
-    json!({ "members": rows.iter().map(member).collect::<Vec<_>>() })
+fn json(lab: &Lab, status: &NodeStatus) -> serde_json::Value {
+    json!({
+        "name": status.name,
+        "state": status.state,
+        "address": status.address,
+        "ssh_port": port(lab, status),
+        "boots": status.boots,
+        "detail": status.detail,
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::topology::Topology;
-
-    #[test]
-    fn a_member_that_is_stopped_has_no_pid_and_no_role() {
-        let topology = Topology {
-            num_instances: 1,
-            client_port: 2379,
-        };
-        let rows: Vec<Row> = topology
-            .members()
-            .into_iter()
-            .map(|member| Row {
-                member,
-                pid: None,
-                state: "stopped",
-                role: None,
-            })
-            .collect();
-        let expected = "\
-NAME     STATE    ROLE  PID  CLIENT URL             LOG
-core-01  stopped  -     -    http://127.0.0.1:2379  .lab/core-01.log";
-        assert_eq!(table(&rows), expected);
-        assert_eq!(json(&rows)["members"][0]["pid"], Value::Null);
-    }
+fn port(lab: &Lab, status: &NodeStatus) -> u16 {
+    lab.nodes
+        .iter()
+        .find(|node| node.name == status.name)
+        .map_or(0, |node| node.ssh_port())
 }

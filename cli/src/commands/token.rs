@@ -1,14 +1,13 @@
 //! `lab token`: a fresh discovery token.
-use std::path::Path;
-
 use crate::args::Token;
 use crate::config::raw::Raw;
 use crate::config::{self, Discovery};
 use crate::failure::{Exit, Failure};
+use crate::project::Project;
 use crate::{discovery, ui};
 
 pub fn run(args: &Token) -> Result<(), Failure> {
-    let settings = config::load(Path::new("."), Raw::default())?;
+    let settings = config::load(&Project::find()?.root, Raw::default())?;
     let service = match (&args.url, &settings.discovery.value) {
         (Some(url), _) | (None, Discovery::Url(url)) => url,
         (None, Discovery::Public) => discovery::PUBLIC,

@@ -3,14 +3,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use labnode::cloudconfig::strict::{self, Problem};
+use labnode::cloudconfig::substitute::Values;
+use labnode::cloudconfig::validate::Severity;
+
 use crate::args::Validate;
-use crate::config::yaml;
-use crate::failure::{Exit, Failure};
-use crate::render::user_data;
+use crate::failure::{Failure, Place};
+use crate::project::Project;
 use crate::{config, topology, ui};
 
 pub fn run(args: &Validate) -> Result<(), Failure> {
-    let settings = config::load(Path::new("."), args.settings.raw())?;
+    let root = Project::find()?.root;
+    let settings = config::load(&root, args.settings.raw())?;
     let nodes = topology::nodes(&settings, |_| true);
     // With the nodes that have them.
     let mut files: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
@@ -22,8 +26,13 @@ pub fn run(args: &Validate) -> Result<(), Failure> {
     for file in &args.files {
         files.entry(file.clone()).or_default();
     }
+    let address = nodes[0].address.to_string();
     for file in files.keys() {
-        check_user_data(file)?;
+        let mut problems = problems(&file.display().to_string(), &root.join(file), &address)?;
+        if let Some(last) = problems.pop() {
+            problems.iter().for_each(ui::failure);
+            return Err(last);
+        }
     }
     let mut rows = vec![["SETTING", "VALUE", "FROM"].map(String::from).to_vec()];
     rows.extend(settings.table().into_iter().map(Vec::from));
@@ -56,36 +65,26 @@ pub fn run(args: &Validate) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What can be said of user data without a node: it is there, and it is a script or a cloud-config in YAML.
-fn check_user_data(path: &Path) -> Result<(), Failure> {
-    let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-    if user_data::is_cloud_config(&text) {
-        let document = yaml::parse(&name, &text)?;
-        return match document.is_mapping() || document.is_null() {
-            true => Ok(()),
-            false => Err(no_user_data(
-                &name,
-                "a cloud-config is a map, lines of the form `key: value`",
-            )),
+/// Everything that is wrong with a file of user data.
+fn problems(name: &str, path: &Path, address: &str) -> Result<Vec<Failure>, Failure> {
+    let text = fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
+    // What a node has for `$public_ipv4` and `$private_ipv4`; any node's will do to see that they have a value.
+    let values = Values::from(["COREOS_PUBLIC_IPV4", "COREOS_PRIVATE_IPV4"].map(|name| (name, address.to_string())));
+    let lines = String::from_utf8_lossy(&text);
+    let failure = |problem: Problem| {
+        let line = lines.lines().nth(problem.at.line.saturating_sub(1)).unwrap_or_default();
+        let place = Place {
+            file: name.to_string(),
+            line: problem.at.line,
+            column: problem.at.column,
+            text: line.trim_end().to_string(),
         };
-    }
-    match text.starts_with("#!") {
-        true => Ok(()),
-        false => Err(no_user_data(
-            &name,
-            "its first line is neither #cloud-config nor a script's #!",
-        )),
-    }
-}
-
-fn no_user_data(name: &str, why: &str) -> Failure {
-    let todo = format!("begin {name} with the line #cloud-config");
-    Failure::new(
-        Exit::Failed,
-        format!("{name} is no user data"),
-        format!("{name}:1:1"),
-        why,
-        todo,
-    )
+        let todo = format!("correct that line, then {}", ui::command("validate"));
+        Failure::at(format!("{name} is no good user data"), &place, problem.text, todo)
+    };
+    let found = strict::check(&text, &values).into_iter();
+    Ok(found
+        .filter(|problem| problem.severity == Severity::Error)
+        .map(failure)
+        .collect())
 }

@@ -61,7 +61,10 @@ fn environment(variable: Option<&str>) -> Raw {
 /// Settings for a node that the lab has not are a mistake, unless the lab is a smaller one just this time.
 fn check_nodes(settings: &Settings) -> Result<(), Failure> {
     let (prefix, count) = (&settings.instance_name_prefix.value, settings.num_instances.value);
-    let for_once = matches!(settings.num_instances.origin, Origin::Flag(_) | Origin::Environment(_));
+    let for_once = matches!(
+        settings.num_instances.origin,
+        Origin::Flag(_) | Origin::Lab | Origin::Environment(_)
+    );
     let possible = if for_once { MAX_NODES } else { count };
     for (name, node) in &settings.nodes {
         if !(1..=possible).any(|index| topology::name(prefix, index) == *name) {

@@ -67,8 +67,6 @@ macro_rules! settings {
             user_data: Option<String> = None;
             /// Nodes start neither etcd nor fleet.
             bare: bool = false;
-            /// Every node gets a certificate of the lab's own authority.
-            certificates: bool = false;
         }
     };
 }

@@ -101,8 +101,8 @@ fn check(name: &str, value: &Value) -> Result<(), String> {
             }
         }),
         ("shared_folders", Value::Map(folders)) => {
-            let guests = folders.iter().filter_map(|(_, guest)| <String as Setting>::read(guest));
-            guests.map(|guest| check_guest(&guest)).collect()
+            let mut guests = folders.iter().filter_map(|(_, guest)| <String as Setting>::read(guest));
+            guests.try_for_each(|guest| check_guest(&guest))
         }
         _ => Ok(()),
     }

@@ -1,9 +1,7 @@
 //! Asking for a passphrase: the question on stderr, the answer not shown on a terminal.
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-
-use crate::sys;
+use crate::{sys, terminal};
 
 /// A new passphrase, asked for twice on a terminal; it may be empty.
 pub fn new_passphrase() -> Result<String, String> {
@@ -21,32 +19,9 @@ pub fn passphrase(whose: &str) -> Result<String, String> {
 
 fn ask(question: &str) -> Result<String, String> {
     sys::print("", question);
-    let quiet = Quiet::start();
-    let mut line = String::new();
-    let read = io::stdin().lock().read_line(&mut line);
-    if quiet.is_some() {
+    let secret = terminal::read_secret().map_err(|error| format!("cannot read the passphrase: {error}"))?;
+    if secret.hidden {
         sys::print("", "\n");
     }
-    read.map_err(|error| format!("cannot read the passphrase: {error}"))?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_string())
-}
-
-/// Turns the terminal's echo off until dropped.
-struct Quiet(Termios);
-
-impl Quiet {
-    /// None: stdin is no terminal.
-    fn start() -> Option<Quiet> {
-        let before = tcgetattr(io::stdin()).ok()?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &silent).ok()?;
-        Some(Quiet(before))
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
-    }
+    Ok(secret.line)
 }

@@ -8,6 +8,9 @@ use reqwest::{Method, StatusCode, Url};
 use super::error::Error;
 use crate::tls;
 
+/// How much longer than others a change of members may take.
+const CHANGE_FACTOR: u32 = 5;
+
 /// What a client is made from.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -46,6 +49,15 @@ impl Request {
             query: Vec::new(),
             body: None,
         }
+    }
+
+    /// The members that would stay are asked before the answer to such a request.
+    fn changes_members(&self) -> bool {
+        self.method != Method::GET && self.path.starts_with("/v2/members")
+    }
+
+    fn is_watch(&self) -> bool {
+        self.query.iter().any(|(name, value)| name == "wait" && value == "true")
     }
 
     pub fn json(mut self, body: &serde_json::Value) -> Request {
@@ -122,10 +134,14 @@ impl Client {
             return Err(Error::NoEndpoints);
         }
         let one_shot = request.method == Method::POST;
+        let limit = match request.changes_members() {
+            true => CHANGE_FACTOR * self.header_timeout,
+            false => self.header_timeout,
+        };
         let mut errors = Vec::new();
         for at in 0..endpoints.len() {
             let k = (pinned + at) % endpoints.len();
-            let failed = match self.send_to(&endpoints[k], &request, self.header_timeout).await {
+            let failed = match self.send_to(&endpoints[k], &request, limit).await {
                 Ok(answer) if answer.status / 100 != 5 => {
                     self.endpoints.lock().unwrap_or_else(|broken| broken.into_inner()).1 = k;
                     return Ok(answer);
@@ -145,6 +161,11 @@ impl Client {
                 }
                 Err(Error::Other(text)) if text.starts_with("unsupported protocol") || text.starts_with("x509") => {
                     return Err(Error::Other(text));
+                }
+                // Sent as it is to the next one it could miss what has happened: whoever watches knows since when.
+                Err(error @ Error::CutOff { .. }) if request.is_watch() => {
+                    self.endpoints.lock().unwrap_or_else(|broken| broken.into_inner()).1 = (k + 1) % endpoints.len();
+                    return Err(error);
                 }
                 Err(error) => error.to_string(),
             };
@@ -207,10 +228,10 @@ impl Client {
                 return Box::pin(self.send_to(&base, request, limit)).await;
             }
         }
-        let body = answer
-            .bytes()
-            .await
-            .map_err(|error| Error::Other(explain(&url, &error)))?;
+        let body = answer.bytes().await.map_err(|error| Error::CutOff {
+            index,
+            text: explain(&url, &error),
+        })?;
         Ok(Answer {
             status,
             index,

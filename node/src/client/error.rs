@@ -14,6 +14,9 @@ pub enum Error {
     /// No endpoint answered; one text per endpoint.
     #[error("client: etcd cluster is unavailable or misconfigured")]
     Cluster(Vec<String>),
+    /// The connection broke while a watch waited, or in the middle of an answer; `index` is that of its header.
+    #[error("{text}")]
+    CutOff { index: u64, text: String },
     #[error("client: no endpoints available")]
     NoEndpoints,
     #[error("context deadline exceeded")]

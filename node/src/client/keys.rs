@@ -1,9 +1,14 @@
 //! The keys API: reads, writes and watches.
+use std::time::Duration;
+
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{Client, Request, escape_path, form};
+use super::cluster::{Answer, Client, Request, escape_path, form};
 use super::error::Error;
+
+/// Between a watch that ended without an event and the next one.
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
@@ -89,31 +94,27 @@ fn pair(name: &str, value: impl ToString) -> (String, String) {
     (name.to_string(), value.to_string())
 }
 
+fn response(answer: Answer) -> Result<Response, Error> {
+    if matches!(answer.status, 200 | 201) {
+        let response = serde_json::from_slice::<Response>(&answer.body);
+        let mut response =
+            response.map_err(|error| Error::Other(format!("the server's answer is not JSON: {error}")))?;
+        response.index = answer.index;
+        return Ok(response);
+    }
+    let refusal: Refusal = serde_json::from_slice(&answer.body)
+        .map_err(|_| Error::Other(format!("unexpected status code {}", answer.status)))?;
+    Err(Error::Etcd {
+        code: refusal.error_code,
+        message: refusal.message,
+        cause: refusal.cause,
+        index: refusal.index,
+    })
+}
+
 impl Client {
     async fn keys(&self, request: Request) -> Result<Response, Error> {
-        loop {
-            let answer = self.send(request.clone()).await?;
-            // A watch that the server ends says nothing: watch again.
-            if answer.body.is_empty() && matches!(answer.status, 200 | 201) {
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                continue;
-            }
-            if matches!(answer.status, 200 | 201) {
-                let response = serde_json::from_slice::<Response>(&answer.body);
-                let mut response =
-                    response.map_err(|error| Error::Other(format!("the server's answer is not JSON: {error}")))?;
-                response.index = answer.index;
-                return Ok(response);
-            }
-            let refusal: Refusal = serde_json::from_slice(&answer.body)
-                .map_err(|_| Error::Other(format!("unexpected status code {}", answer.status)))?;
-            return Err(Error::Etcd {
-                code: refusal.error_code,
-                message: refusal.message,
-                cause: refusal.cause,
-                index: refusal.index,
-            });
-        }
+        response(self.send(request).await?)
     }
 
     pub async fn get(&self, key: &str, get: &Get) -> Result<Response, Error> {
@@ -190,6 +191,7 @@ impl Client {
             path: path(key),
             recursive,
             next: if after > 0 { after + 1 } else { 0 },
+            under_way: false,
         }
     }
 }
@@ -199,20 +201,107 @@ pub struct Watcher<'a> {
     path: String,
     recursive: bool,
     next: u64,
+    /// A server has accepted the watch before.
+    under_way: bool,
 }
 
 impl Watcher<'_> {
     /// The next event; goes on where the last one was.
     pub async fn next(&mut self) -> Result<Response, Error> {
-        let mut request = Request::new(Method::GET, self.path.clone());
-        request.query = vec![pair("recursive", self.recursive), pair("wait", true)];
-        if self.next > 0 {
-            request.query.push(pair("waitIndex", self.next));
+        loop {
+            let mut request = Request::new(Method::GET, self.path.clone());
+            request.query = vec![pair("recursive", self.recursive), pair("wait", true)];
+            if self.next > 0 {
+                request.query.push(pair("waitIndex", self.next));
+            }
+            let ended_at = match self.client.send(request).await {
+                Ok(answer) if answer.body.is_empty() && matches!(answer.status, 200 | 201) => answer.index,
+                Ok(answer) => {
+                    let response = response(answer)?;
+                    if let Some(node) = &response.node {
+                        self.next = node.modified_index + 1;
+                    }
+                    self.under_way = true;
+                    return Ok(response);
+                }
+                Err(Error::CutOff { index, .. }) => index,
+                Err(error) => return Err(error),
+            };
+            // Nothing had happened up to where this one began. The next one begins right after that, wherever it is
+            // sent: "from now on" would miss what happens in between.
+            self.next = self.next.max(ended_at + 1);
+            self.under_way = true;
+            tokio::time::sleep(PAUSE).await;
         }
-        let response = self.client.keys(request).await?;
-        if let Some(node) = &response.node {
-            self.next = node.modified_index + 1;
+    }
+
+    /// After `error`, which says that the server has forgotten what is asked for: goes on with the oldest change that
+    /// it knows. Returns the indexes that are skipped; none for another error, and for a watch that never began, whose
+    /// index its user chose.
+    pub fn skip_forgotten(&mut self, error: &Error) -> Option<std::ops::RangeInclusive<u64>> {
+        let Error::Etcd {
+            code: 401,
+            cause,
+            index,
+            ..
+        } = error
+        else {
+            return None;
+        };
+        if !self.under_way {
+            return None;
         }
-        Ok(response)
+        let oldest = oldest(cause).unwrap_or(index + 1);
+        let missed = self.next..=oldest.saturating_sub(1);
+        self.next = oldest;
+        Some(missed)
+    }
+}
+
+/// "the requested history has been cleared [OLDEST/ASKED]"
+fn oldest(cause: &str) -> Option<u64> {
+    let (_, numbers) = cause.rsplit_once('[')?;
+    let (oldest, _) = numbers.split_once('/')?;
+    oldest.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::cluster::Options;
+
+    fn client() -> Client {
+        let options = Options {
+            endpoints: vec!["http://127.0.0.1:1".into()],
+            tls: Default::default(),
+            user: None,
+            header_timeout: PAUSE,
+            trace: None,
+        };
+        Client::new(options).unwrap()
+    }
+
+    fn outdated(cause: &str) -> Error {
+        Error::Etcd {
+            code: 401,
+            message: "The event in requested index is outdated and cleared".into(),
+            cause: cause.into(),
+            index: 60,
+        }
+    }
+
+    #[test]
+    fn a_watch_that_fell_behind_goes_on_with_the_oldest_change_and_knows_what_it_missed() {
+        let client = client();
+        let mut watcher = client.watch("/a", false, 9);
+        let error = outdated("the requested history has been cleared [41/10]");
+        assert_eq!(watcher.skip_forgotten(&error), None, "its user asked for that index");
+        watcher.under_way = true;
+        assert_eq!(watcher.skip_forgotten(&error), Some(10..=40));
+        assert_eq!(watcher.next, 41);
+        watcher.next = 10;
+        assert_eq!(watcher.skip_forgotten(&outdated("in other words")), Some(10..=60));
+        assert_eq!(watcher.next, 61);
+        assert_eq!(watcher.skip_forgotten(&Error::Deadline), None);
     }
 }

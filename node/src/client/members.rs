@@ -39,7 +39,7 @@ pub(super) fn refusal(answer: &Answer) -> Error {
 
 fn unexpected(answer: &Answer) -> Error {
     match answer.status {
-        404 | 409 => refusal(answer),
+        404 | 409 | 412 => refusal(answer),
         status => Error::Other(format!("unexpected status code {status}")),
     }
 }
@@ -70,10 +70,13 @@ impl Client {
         read(&answer.body)
     }
 
-    pub async fn remove_member(&self, id: &str) -> Result<(), Error> {
-        let answer = self
-            .send(Request::new(Method::DELETE, format!("/v2/members/{id}")))
-            .await?;
+    /// `force` removes it even if those that stay are too few to go on.
+    pub async fn remove_member(&self, id: &str, force: bool) -> Result<(), Error> {
+        let mut request = Request::new(Method::DELETE, format!("/v2/members/{id}"));
+        if force {
+            request.query.push(("force".into(), "true".into()));
+        }
+        let answer = self.send(request).await?;
         match answer.status {
             204 | 410 => Ok(()),
             _ => Err(unexpected(&answer)),

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{ClusterState, Config, Members};
+use super::listen::Bound;
 use super::remote::Remote;
 use super::security::Security;
 use super::urls::Url;
-use super::{discovery, ids, join};
+use super::{discovery, ec2, ids, join};
 use crate::log::{self, LogLine};
 use crate::raft::disk::{DirLock, Disk};
 use crate::raft::member::{self, Opened};
@@ -28,6 +29,8 @@ pub struct Bootstrap {
     /// The members of a cluster that begins now.
     pub first_members: Option<BTreeMap<u64, Peer>>,
     pub lock: DirLock,
+    /// As it is called in the cluster.
+    pub name: String,
 }
 
 /// Why a server cannot start: what its log says before it exits with 1.
@@ -45,7 +48,13 @@ impl From<String> for Failure {
     }
 }
 
-pub async fn bootstrap(config: &Config, security: &Security, disk: &Arc<dyn Disk>) -> Result<Bootstrap, Failure> {
+/// `peers`: where a member that waits for others may be asked.
+pub async fn bootstrap(
+    config: &Config,
+    security: &Security,
+    peers: &[Bound],
+    disk: &Arc<dyn Disk>,
+) -> Result<Bootstrap, Failure> {
     let data_dir = &config.data_dir;
     let member_dir = data_dir.join("member");
     let cannot =
@@ -89,13 +98,22 @@ pub async fn bootstrap(config: &Config, security: &Security, disk: &Arc<dyn Disk
             options,
             first_members: None,
             lock,
+            name: match config.discovery.ec2 {
+                Some(_) => ec2::name(config),
+                None => config.name.clone(),
+            },
         });
     }
-    let begun = match config.initial_cluster_state {
-        ClusterState::New => new_cluster(config, security)
+    let mut name = config.name.clone();
+    let begun = match (&config.discovery.ec2, config.initial_cluster_state) {
+        (Some(tag), _) => ec2::begin(config, tag, security, peers).await.map(|begun| {
+            name = begun.name;
+            (begun.meta, begun.first)
+        }),
+        (None, ClusterState::New) => new_cluster(config, security)
             .await
             .map(|(meta, members)| (meta, Some(members))),
-        ClusterState::Existing => join::join(config, &Remote::new(security.peer_client()?))
+        (None, ClusterState::Existing) => join::join(config, &Remote::new(security.peer_client()?))
             .await
             .map(|meta| (meta, None)),
     };
@@ -125,6 +143,7 @@ pub async fn bootstrap(config: &Config, security: &Security, disk: &Arc<dyn Disk
         options,
         first_members,
         lock,
+        name,
     })
 }
 

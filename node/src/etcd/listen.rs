@@ -30,6 +30,16 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// Lets in who connects before the server runs. What is not accepted when this listener is dropped waits for the
+    /// server.
+    pub fn listen_for_now(&self) -> io::Result<TcpListener> {
+        let listen = || {
+            self.socket.listen(BACKLOG)?;
+            TcpListener::from_std(self.socket.try_clone()?.into())
+        };
+        listen().map_err(|error| explain(self.address, error))
+    }
+
     pub fn listen(self) -> io::Result<TcpListener> {
         let listen = || {
             self.socket.listen(BACKLOG)?;

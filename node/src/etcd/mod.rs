@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod config;
 pub mod discovery;
 pub mod discovery_service;
+pub mod ec2;
 pub mod http;
 pub mod ids;
 mod join;

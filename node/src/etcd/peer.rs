@@ -1,16 +1,20 @@
 //! The peer URL's API: who the members are, and the way to their messages.
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::api::{system, v04};
-use super::cluster;
+use super::cluster::{self, MemberInfo};
 use super::http::conn::{Handler, Next, Taken};
 use super::http::reply::JSON;
 use super::http::{Reply, Request};
 use super::server::Server;
 use crate::log;
 use crate::raft::peer::PROTOCOL;
+
+/// How long a member that was removed may go on talking to us.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Answers other members.
 pub struct PeerApi(pub Arc<Server>);
@@ -27,7 +31,7 @@ impl Handler for PeerApi {
         let server = &self.0;
         match request.split_target().0 {
             "/members" if super::api::allow(request, &mut reply, "GET") => {
-                let members = cluster::members(&server.member.state.store.lock().unwrap());
+                let members = members(server);
                 let body = serde_json::to_vec(&members).unwrap_or_default();
                 reply
                     .start(200)
@@ -44,6 +48,22 @@ impl Handler for PeerApi {
         }
         Next::Answered
     }
+}
+
+/// As etcd has it, a cluster's first members are known from the start; here they are in the store only once a quorum
+/// of them has come.
+fn members(server: &Server) -> Vec<MemberInfo> {
+    let members = cluster::members(&server.member.state.store.lock().unwrap());
+    if !members.is_empty() {
+        return members;
+    }
+    let membership = server.member.membership();
+    let known = membership.membership().nodes().map(|(id, peer)| MemberInfo {
+        id: *id,
+        peer_urls: peer.peer_urls.clone(),
+        ..MemberInfo::default()
+    });
+    known.collect()
 }
 
 impl PeerApi {
@@ -73,19 +93,12 @@ impl PeerApi {
             reply.error(410, "the member has been permanently removed from the cluster");
             return Next::Answered;
         }
-        let membership = server.member.membership();
-        let members = membership.membership();
-        // A member that has just begun knows nobody yet.
-        let stranger = members.nodes().next().is_some() && members.get_node(&from).is_none();
-        if to != server.member.id || stranger {
+        // Who is not on our list may have been added since, and lead us: the list of a member that was away is old. It is
+        // the cluster's id and those removed that tell who has no business here.
+        if to != server.member.id {
             log::error!(
                 "rafthttp",
-                "rejected the stream from peer {from:x} to {to:x}: {}",
-                if stranger {
-                    "it is no member"
-                } else {
-                    "that is another member"
-                }
+                "rejected the stream from peer {from:x} to {to:x}: that is another member"
             );
             reply.error(412, "no such member");
             return Next::Answered;
@@ -105,6 +118,17 @@ pub async fn run<S: AsyncRead + AsyncWrite>(taken: Taken<S, Upgraded>, server: A
     tokio::select! {
         () = crate::raft::peer::serve(read, write, taken.buffered, handle) => {}
         // It learns why when it connects again.
-        () = server.member.excludes(from) => {}
+        () = is_removed(&server, from) => {}
+    }
+}
+
+/// Returns when the cluster has removed this member.
+async fn is_removed(server: &Server, id: u64) {
+    let mut news = server.member.news();
+    while !cluster::is_removed(&server.member.state.store.lock().unwrap(), id) {
+        // News of a change come when it is in the log, which is before it is applied.
+        if let Ok(false) = tokio::time::timeout(LOOK_AGAIN, news.changed()).await {
+            std::future::pending::<()>().await;
+        }
     }
 }

@@ -36,19 +36,28 @@ impl Remote {
     }
 
     async fn ask(&self, url: &str) -> Result<Known, String> {
-        let url = format!("{}/members", url.trim_end_matches('/'));
-        let answer = self.0.get(url).send().await.map_err(|error| client::reason(&error))?;
-        if !answer.status().is_success() || answer.content_length().is_some_and(|len| len > MAX_ANSWER) {
-            return Err(format!(
-                "it is no peer URL of an etcd member (answer {})",
-                answer.status()
-            ));
-        }
-        let cluster_id = answer.headers().get("X-Etcd-Cluster-Id");
-        let cluster_id = cluster_id.and_then(|id| u64::from_str_radix(id.to_str().ok()?, 16).ok());
-        let body = answer.bytes().await.map_err(|error| client::reason(&error))?;
-        let members = serde_json::from_slice(&body).map_err(|_| "its list of members is unreadable".to_string())?;
-        let cluster_id = cluster_id.ok_or("it does not say which cluster it is of")?;
-        Ok(Known { cluster_id, members })
+        known(self.get(url).await?).await
     }
+
+    /// Asks one peer URL; whoever is there may answer anything.
+    pub async fn get(&self, url: &str) -> Result<reqwest::Response, String> {
+        let url = format!("{}/members", url.trim_end_matches('/'));
+        self.0.get(url).send().await.map_err(|error| client::reason(&error))
+    }
+}
+
+/// Reads what a member answers.
+pub async fn known(answer: reqwest::Response) -> Result<Known, String> {
+    if !answer.status().is_success() || answer.content_length().is_some_and(|len| len > MAX_ANSWER) {
+        return Err(format!(
+            "it is no peer URL of an etcd member (answer {})",
+            answer.status()
+        ));
+    }
+    let cluster_id = answer.headers().get("X-Etcd-Cluster-Id");
+    let cluster_id = cluster_id.and_then(|id| u64::from_str_radix(id.to_str().ok()?, 16).ok());
+    let body = answer.bytes().await.map_err(|error| client::reason(&error))?;
+    let members = serde_json::from_slice(&body).map_err(|_| "its list of members is unreadable".to_string())?;
+    let cluster_id = cluster_id.ok_or("it does not say which cluster it is of")?;
+    Ok(Known { cluster_id, members })
 }

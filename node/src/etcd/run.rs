@@ -7,8 +7,10 @@ use tokio::sync::Notify;
 
 use super::bootstrap::{self, Bootstrap, Failure};
 use super::config::{self, Config, Outcome, VERSION};
+use super::ec2;
 use super::listen::{self, Bound};
 use super::proxy;
+use super::remote::Remote;
 use super::security::Security;
 use super::server::Server;
 use crate::log::{self, Level};
@@ -141,8 +143,9 @@ async fn start(
         options,
         first_members,
         lock,
+        name,
     } = tokio::select! {
-        begun = bootstrap::bootstrap(&config, &security, &disk) => match begun {
+        begun = bootstrap::bootstrap(&config, &security, &peers, &disk) => match begun {
             Err(Failure::ClusterFull(_)) if config.discovery.fall_back => {
                 log::notice!("etcdmain", "discovery cluster full, falling back to proxy");
                 drop(peers);
@@ -153,7 +156,13 @@ async fn start(
         // Discovery may wait for other members for ever.
         signal = stop.wait() => return Ok(stopped_by(signal)),
     };
+    let config = Config { name, ..config };
     let meta = opened.meta();
+    // Those that a member finds gone when it starts are removed once it takes part.
+    let clean = match &config.discovery.ec2 {
+        Some(tag) => Some((tag.clone(), Remote::new(security.peer_client()?))),
+        None => None,
+    };
     let removed = Arc::new(Notify::new());
     let transport = Arc::new(TcpTransport::new(
         meta.member_id,
@@ -189,6 +198,9 @@ async fn start(
         async move {
             server.publish().await;
             sys::notify_ready();
+            if let Some((tag, remote)) = clean {
+                ec2::clean::clean(server, tag, remote).await;
+            }
         }
     });
     let signal = tokio::select! {

@@ -17,6 +17,8 @@ pub struct Security {
     peer_files: Files,
     /// Members with generated certificates cannot verify each other.
     unverified: bool,
+    client_files: Files,
+    clients_unverified: bool,
 }
 
 /// One of the two sides, as its flags and URLs have it.
@@ -62,9 +64,12 @@ impl Security {
                 .check()
                 .map_err(|error| format!("cannot connect to peers over TLS: {error}"))?;
         }
+        let client_files = client.files()?;
         Ok(Security {
             peers: peer.acceptor(&peer_files)?,
-            clients: client.acceptor(&client.files()?)?,
+            clients: client.acceptor(&client_files)?,
+            clients_unverified: client.auto && client_files.trusted_ca.is_none(),
+            client_files,
             connector,
             peer_files,
             unverified,
@@ -74,6 +79,14 @@ impl Security {
     /// For requests to peers.
     pub fn peer_client(&self) -> Result<reqwest::Client, String> {
         crate::client::http_over(self.peer_tls()?)
+    }
+
+    /// For requests to other members at their client URLs.
+    pub fn member_client(&self) -> Result<reqwest::Client, String> {
+        crate::client::http_over(match self.clients_unverified {
+            true => tls::client::unverified(&self.client_files)?,
+            false => tls::client::config(&self.client_files)?,
+        })
     }
 
     pub fn peer_tls(&self) -> Result<rustls::ClientConfig, String> {

@@ -131,7 +131,8 @@ pub async fn member(name: &str, context: &Context) -> Result<(), Failure> {
                 let text = format!("Couldn't find a member in the cluster with an ID of {id}.");
                 return Err(Failure::usage(&text));
             }
-            context.within(client.remove_member(id)).await.map_err(plain)?;
+            let removed = context.within(client.remove_member(id, context.command.is("force")));
+            removed.await.map_err(plain)?;
             print(&format!("Removed member {id} from cluster\n"), "");
         }
         _ => {

@@ -3,34 +3,21 @@ use serde_json::{Value, json};
 
 use super::{Context, Failure};
 use crate::sys::print;
+use crate::terminal;
 
-/// Switches the terminal's echo; false, with a word about it, where there is no terminal.
-fn echo(on: bool) {
-    // SAFETY: both calls only fill or read the structure they are given.
-    let done = unsafe {
-        let mut mode: libc::termios = std::mem::zeroed();
-        libc::tcgetattr(0, &mut mode) == 0 && {
-            mode.c_lflag = if on {
-                mode.c_lflag | libc::ECHO
-            } else {
-                mode.c_lflag & !libc::ECHO
-            };
-            libc::tcsetattr(0, libc::TCSANOW, &mode) == 0
-        }
-    };
-    if !done {
-        print("", "stty: 'standard input': Inappropriate ioctl for device\n");
-    }
-}
-
+/// Asks on stdout, as the original does, with its word about a stdin that is no terminal.
 pub fn ask_password(prompt: &str) -> String {
     print(prompt, "");
-    echo(false);
-    let mut line = String::new();
-    let _ = std::io::stdin().read_line(&mut line);
-    echo(true);
+    let secret = terminal::read_secret();
+    let hidden = secret.as_ref().is_ok_and(|secret| secret.hidden);
+    if !hidden {
+        print(
+            "",
+            &"stty: 'standard input': Inappropriate ioctl for device\n".repeat(2),
+        );
+    }
     print("\n", "");
-    line.trim_end_matches(['\r', '\n']).to_string()
+    secret.map(|secret| secret.line).unwrap_or_default()
 }
 
 fn lines(list: &Value) -> String {

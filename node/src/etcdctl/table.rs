@@ -116,11 +116,26 @@ pub const COMMANDS: &[Command] = &[
     (
         "exec-watch",
         "KEY -- COMMAND [ARGS...]: run a command at every change",
-        &[AFTER, RECURSIVE],
+        &[
+            (
+                "after-index",
+                Kind::Int,
+                "start after the index that follows this one, as etcdctl 2.3 does",
+            ),
+            RECURSIVE,
+        ],
     ),
     ("member list", "list the members", &[]),
     ("member add", "NAME PEER-URL: add a member", &[]),
-    ("member remove", "ID: remove a member", &[]),
+    (
+        "member remove",
+        "ID: remove a member",
+        &[(
+            "force",
+            Kind::Bool,
+            "even if too few of the others can be reached to go on",
+        )],
+    ),
     ("member update", "ID PEER-URLS: change a member's peer URLs", &[]),
     (
         "import",

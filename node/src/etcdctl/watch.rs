@@ -6,11 +6,28 @@ use super::{Context, Failure};
 use crate::client::keys::{Response, Watcher};
 use crate::sys::print;
 
-/// The next change; none once the user has interrupted.
+/// The next change; none once the user has interrupted. Changes that come faster than they are taken can be gone from
+/// the server's history: then it says which, and goes on.
 async fn next(watcher: &mut Watcher<'_>) -> Result<Option<Response>, Failure> {
-    tokio::select! {
-        response = watcher.next() => response.map(Some).map_err(|error| Failure::key(4, &error)),
-        _ = tokio::signal::ctrl_c() => Ok(None),
+    loop {
+        let response = tokio::select! {
+            response = watcher.next() => response,
+            _ = tokio::signal::ctrl_c() => return Ok(None),
+        };
+        let error = match response {
+            Ok(response) => return Ok(Some(response)),
+            Err(error) => error,
+        };
+        let Some(missed) = watcher.skip_forgotten(&error) else {
+            return Err(Failure::key(4, &error));
+        };
+        let (first, last) = missed.into_inner();
+        print(
+            "",
+            &format!(
+                "missed what happened at the indexes {first} to {last}: the server's history begins after them; going on there\n"
+            ),
+        );
     }
 }
 

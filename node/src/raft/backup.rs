@@ -13,7 +13,7 @@ use super::disk::{Disk, File, OsDisk};
 use super::machine::{Machine, State};
 use super::member::{self, Member, Opened, Options};
 use super::snapshot::{self, Header};
-use super::types::{Entry, LogId, Membership, Peer, log_id, term_of};
+use super::types::{Entry, LogId, Membership, Peer, log_id, term_of, vote_after};
 use super::wal::{self, Index, Meta, OpenError};
 use crate::kv::{self, Store};
 
@@ -223,6 +223,7 @@ fn copy_entries(from: &Index, to: &wal::Opened, member: (u64, Peer)) -> io::Resu
         to.append(entries)?;
     }
     let last = last.ok_or_else(nothing_there)?;
+    to.vote(vote_after(last, member.0))?;
     to.append(vec![Entry {
         log_id: log_id(term_of(&last), last.index + 1),
         payload: EntryPayload::Membership(only(member)?),

@@ -266,6 +266,11 @@ where
     match head.split(' ').nth(1) {
         Some("101") => Ok(()),
         Some("412") => Err(io::Error::other(Refusal::OtherCluster)),
+        // One that waits for others is about to take part: to be asked again, as one that is about to listen.
+        Some("503") => Err(io::Error::new(
+            io::ErrorKind::ConnectionRefused,
+            format!("{url} does not take part yet"),
+        )),
         Some("410") => Err(io::Error::other(Refusal::Removed)),
         _ => Err(io::Error::other(Refusal::Other(format!(
             "{url} answered {:?}",

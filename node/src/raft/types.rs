@@ -57,3 +57,12 @@ pub fn log_id(term: u64, index: u64) -> LogId {
 pub fn term_of(id: &LogId) -> u64 {
     id.leader_id.term
 }
+
+/// The vote of a member whose log ends like this. Without one it would stand for election in an earlier term.
+pub fn vote_after(last: LogId, member: u64) -> Vote {
+    use openraft::vote::RaftLeaderId;
+    Vote {
+        leader_id: LeaderId::new(term_of(&last), member),
+        committed: false,
+    }
+}

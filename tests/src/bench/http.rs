@@ -29,6 +29,14 @@ impl Template {
         Self::new(format!("GET /v2/keys/{path}{query} HTTP/1.1\r\nHost: bench\r\n\r\n"))
     }
 
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        let first = b"\r\nHost: bench";
+        let at = self.bytes.windows(first.len()).position(|piece| piece == first);
+        let at = at.expect("every request names its host");
+        self.bytes.splice(at..at, format!("\r\n{name}: {value}").into_bytes());
+        self
+    }
+
     fn new(text: String) -> Self {
         let digits = text
             .bytes()

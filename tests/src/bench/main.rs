@@ -2,6 +2,7 @@
 //! `bench load` drives a server that already runs.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod auth;
 mod histogram;
 mod http;
 mod load;
@@ -97,6 +98,7 @@ enum Section {
     Qget,
     Watch,
     Start,
+    Auth,
     Million,
 }
 
@@ -191,6 +193,14 @@ fn compare(args: &Compare) -> Result<()> {
     }
     if runs(Section::Start) {
         start::measure(&sides, args.snapshot_count, &scratch.path, &mut report)?;
+    }
+    if runs(Section::Auth) {
+        let plan = steady::Plan {
+            conns: &args.conns,
+            rounds,
+            window: Duration::from_secs_f64(seconds),
+        };
+        auth::measure(&sides, &plan, args.snapshot_count, &scratch.path, &mut report)?;
     }
     if runs(Section::Million) {
         let size = million::Size {

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 
 use crate::http::Template;
 use crate::load::{self, Job, Keys};
-use crate::report::{Report, ValueRow};
+use crate::report::{Report, ValueRow, Wanted};
 use crate::server::{Cluster, Side};
 
 /// 1000 directories of 1000 keys.
@@ -51,33 +51,63 @@ pub fn measure(sides: &[Side; 2], size: &Size, scratch: &Path, report: &mut Repo
         ""
     };
     type Pick = fn(&Measured) -> f64;
-    let rows: [(&str, &'static str, Pick, Option<f64>, String); 8] = [
-        ("load, 256 conns", "ops/s", |m| m.load_ops_s, None, errors.clone()),
-        ("load, CPU per write", "us", |m| m.load_cpu_us, None, String::new()),
-        ("memory after load (RSS)", "MB", |m| m.rss_mb, Some(0.5), String::new()),
+    let rows: [(&str, &'static str, Pick, Wanted, String); 8] = [
+        (
+            "load, 256 conns",
+            "ops/s",
+            |m| m.load_ops_s,
+            Wanted::Anything,
+            errors.clone(),
+        ),
+        (
+            "load, CPU per write",
+            "us",
+            |m| m.load_cpu_us,
+            Wanted::Anything,
+            String::new(),
+        ),
+        (
+            "memory after load (RSS)",
+            "MB",
+            |m| m.rss_mb,
+            Wanted::Ratio(0.5),
+            String::new(),
+        ),
         (
             "memory after load and snapshots (peak)",
             "MB",
             |m| m.peak_mb,
-            Some(0.5),
+            Wanted::Ratio(0.5),
             String::new(),
         ),
         (
             "writes with a snapshot, 64 conns",
             "ops/s",
             |m| m.window_ops_s,
-            None,
+            Wanted::Anything,
             errors,
         ),
         (
             "write p99.9 with a snapshot",
             "ms",
             |m| m.p999_ms,
-            None,
+            Wanted::Anything,
             format!("{none}{snapshots}"),
         ),
-        ("write max with a snapshot", "ms", |m| m.max_ms, None, String::new()),
-        ("SIGKILL to next write", "s", |m| m.restart_s, None, String::new()),
+        (
+            "write max with a snapshot",
+            "ms",
+            |m| m.max_ms,
+            Wanted::Anything,
+            String::new(),
+        ),
+        (
+            "SIGKILL to next write",
+            "s",
+            |m| m.restart_s,
+            Wanted::Anything,
+            String::new(),
+        ),
     ];
     for (measure, unit, pick, wanted, note) in rows {
         report.values.push(ValueRow {

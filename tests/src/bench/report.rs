@@ -13,10 +13,6 @@ use crate::Op;
 use crate::load::Outcome;
 use crate::server::Side;
 
-pub const START: &str = "start to first write";
-/// Wanted of our server itself, not as a ratio.
-const START_LIMIT_S: f64 = 0.3;
-
 pub struct Report {
     head: String,
     pub rates: Vec<RateRow>,
@@ -48,9 +44,18 @@ pub struct ValueRow {
     pub unit: &'static str,
     pub ours: f64,
     pub peer: f64,
-    /// The ratio that ours/peer is to stay at or under.
-    pub wanted: Option<f64>,
+    pub wanted: Wanted,
     pub note: String,
+}
+
+/// What a measure is to stay at or under.
+#[derive(Clone, Copy)]
+pub enum Wanted {
+    Anything,
+    /// As ours/peer.
+    Ratio(f64),
+    /// Of our server itself.
+    Ours(f64),
 }
 
 impl Rate {
@@ -114,10 +119,10 @@ impl Report {
         })
     }
 
-    fn verdicts(&self) -> Vec<(String, bool, f64)> {
+    fn verdicts(&self) -> Vec<(String, bool, String)> {
         let mut verdicts = Vec::new();
         let mut at_least = |what: String, wanted: f64, ratio: f64, errors: bool| {
-            verdicts.push((format!("{what} >= {wanted}x"), ratio >= wanted && !errors, ratio));
+            verdicts.push((format!("{what} >= {wanted}x"), ratio >= wanted && !errors, times(ratio)));
         };
         for row in &self.rates {
             let what = row.label();
@@ -133,22 +138,19 @@ impl Report {
         }
         for row in self.rates.iter().filter(|row| row.op == Op::Put && row.conns > 1) {
             let ratio = row.ours.p99_ms / row.peer.p99_ms;
-            verdicts.push((format!("{}: p99 <= 0.5x", row.label()), ratio <= 0.5, ratio));
+            verdicts.push((format!("{}: p99 <= 0.5x", row.label()), ratio <= 0.5, times(ratio)));
         }
         for row in &self.values {
-            if let Some(wanted) = row.wanted {
-                let ratio = row.ours / row.peer;
-                verdicts.push((
-                    format!("{}, {} <= {wanted}x", row.measure, count(row.members)),
-                    ratio <= wanted,
-                    ratio,
-                ));
-            } else if row.measure == START {
-                verdicts.push((
-                    format!("{START} < {START_LIMIT_S} s"),
-                    row.ours < START_LIMIT_S,
-                    row.ours / row.peer,
-                ));
+            let what = format!("{}, {}", row.measure, count(row.members));
+            let ratio = row.ours / row.peer;
+            match row.wanted {
+                Wanted::Anything => {}
+                Wanted::Ratio(wanted) => verdicts.push((format!("{what} <= {wanted}x"), ratio <= wanted, times(ratio))),
+                Wanted::Ours(wanted) => {
+                    let unit = row.unit;
+                    let value = format!("{:.2} {unit}", row.ours);
+                    verdicts.push((format!("{what} <= {wanted} {unit}"), row.ours <= wanted, value));
+                }
             }
         }
         verdicts
@@ -159,6 +161,10 @@ impl RateRow {
     fn label(&self) -> String {
         format!("{} at {}, {}", self.name, self.conns, count(self.members))
     }
+}
+
+fn times(ratio: f64) -> String {
+    format!("{ratio:.2}x")
 }
 
 fn count(members: usize) -> String {
@@ -240,9 +246,9 @@ impl Display for Report {
             )?;
         }
         writeln!(f, "\nWanted:\n")?;
-        for (what, met, ratio) in self.verdicts() {
+        for (what, met, value) in self.verdicts() {
             let verdict = if met { "met" } else { "missed" };
-            writeln!(f, "- {what}: {verdict} ({ratio:.2}x)")?;
+            writeln!(f, "- {what}: {verdict} ({value})")?;
         }
         Ok(())
     }

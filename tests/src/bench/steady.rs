@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use crate::Op;
 use crate::http::Template;
 use crate::load::{self, Job, Keys};
-use crate::report::{Rate, RateRow, Report, ValueRow};
+use crate::report::{Rate, RateRow, Report, ValueRow, Wanted};
 use crate::server::{Cluster, Side};
 
 /// Keys that the load is spread over.
@@ -42,7 +42,7 @@ pub fn start(
         unit: "MB",
         ours: ours.memory_mb("VmRSS")?,
         peer: peer.memory_mb("VmRSS")?,
-        wanted: None,
+        wanted: Wanted::Anything,
         note: String::new(),
     });
     fill(&ours.clients)?;
@@ -136,7 +136,7 @@ pub fn measure(clusters: &[Cluster; 2], op: Op, plan: &Plan<'_>, report: &mut Re
             unit: "MB",
             ours: clusters[0].memory_mb("VmHWM")?,
             peer: clusters[1].memory_mb("VmHWM")?,
-            wanted: Some(0.5),
+            wanted: Wanted::Ratio(0.5),
             note: String::new(),
         });
     }

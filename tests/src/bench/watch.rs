@@ -11,7 +11,7 @@ use rustix::fd::OwnedFd;
 
 use crate::http::{self, Template};
 use crate::load::own_cpu_us;
-use crate::report::{Report, ValueRow, median};
+use crate::report::{Report, ValueRow, Wanted, median};
 use crate::server::{self, Cluster};
 
 const WATCHERS: usize = 1000;
@@ -60,7 +60,7 @@ pub fn fan_out(clusters: &[Cluster; 2], report: &mut Report) -> Result<()> {
         unit: "ms",
         ours,
         peer,
-        wanted: Some(0.25),
+        wanted: Wanted::Ratio(0.25),
         note: format!("median of {WRITES}; the client's own CPU is {per_ours:.1} and {per_peer:.1} us a watcher"),
     });
     let [ours, peer] = server_cpu.map(|us| us / (WRITES * WATCHERS) as f64);
@@ -70,7 +70,7 @@ pub fn fan_out(clusters: &[Cluster; 2], report: &mut Report) -> Result<()> {
         unit: "us",
         ours,
         peer,
-        wanted: None,
+        wanted: Wanted::Anything,
         note: String::new(),
     });
     Ok(())

@@ -122,6 +122,11 @@ async fn update(server: &Server, request: &Request<'_>, id: u64) -> Result<(), R
 
 /// `?force=true` removes a member even where too few of those that stay can be reached to go on.
 async fn remove(server: &Server, request: &Request<'_>, id: u64) -> Result<(), Refusal> {
+    let force = Form::of(request).is_ok_and(|form| form.boolean("force") == Ok(Some(true)));
+    remove_id(server, id, force).await
+}
+
+pub async fn remove_id(server: &Server, id: u64, force: bool) -> Result<(), Refusal> {
     let _one_at_a_time = settle(server).await?;
     if is_removed(server, id) {
         return Err((410, format!("Member permanently removed: {id:x}")));
@@ -129,7 +134,6 @@ async fn remove(server: &Server, request: &Request<'_>, id: u64) -> Result<(), R
     if !members(server).iter().any(|member| member.id == id) {
         return Err(no_such(&ids::hex(id)));
     }
-    let force = Form::of(request).is_ok_and(|form| form.boolean("force") == Ok(Some(true)));
     change(server, "removing", id, Change::Remove { id, force }).await
 }
 
@@ -153,7 +157,9 @@ async fn change(server: &Server, doing: &str, id: u64, change: Change) -> Result
             crate::log::warning!("etcdserver", "refused {doing} member {id:x}: {why}");
             Err((
                 412,
-                format!("etcdserver: re-configuration failed due to not enough started members: {why}"),
+                format!(
+                    "etcdserver: re-configuration failed due to not enough started members: {why} (etcdctl member remove --force {id:x})"
+                ),
             ))
         }
         Err(error) => Err(unexpected(doing, id, &error.to_string())),

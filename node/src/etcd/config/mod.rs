@@ -10,6 +10,7 @@ use crate::log::{Level, LogLine};
 use crate::tls;
 
 mod bootstrap;
+mod ec2;
 mod env;
 mod goflag;
 mod resolve;
@@ -18,6 +19,8 @@ mod usage;
 mod values;
 
 pub use bootstrap::{Members, parse as parse_members};
+pub use ec2::{Ec2, endpoint, is_region, parse as parse_ec2};
+pub use table::DEFAULT_NAME;
 
 /// The version whose behaviour this is, as tools read it.
 pub const VERSION: &str = "2.3.8";
@@ -39,6 +42,8 @@ pub struct Discovery {
     pub proxy: String,
     /// The domain whose SRV records name the members; empty without.
     pub srv: String,
+    /// The tag of the instances that the members run on.
+    pub ec2: Option<Ec2>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

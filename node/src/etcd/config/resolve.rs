@@ -24,10 +24,15 @@ pub enum Problem {
 }
 
 pub fn resolve(given: &mut Given) -> Result<Config, Problem> {
-    let bootstraps = ["discovery", "initial-cluster", "discovery-srv"];
+    let bootstraps = ["discovery", "initial-cluster", "discovery-srv", "discovery-ec2"];
     if bootstraps.iter().filter(|name| given.is_set(name)).count() > 1 {
-        let text = "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery\" or \"discovery-srv\"";
-        return Err(Problem::Flags(text.into()));
+        // etcd's words, as long as it is about etcd's flags.
+        let last = match given.is_set("discovery-ec2") {
+            true => "\"discovery\", \"discovery-srv\" or \"discovery-ec2\"",
+            false => "\"discovery\" or \"discovery-srv\"",
+        };
+        let text = format!("multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", {last}");
+        return Err(Problem::Flags(text));
     }
     refuse_missing(given)?;
 
@@ -41,6 +46,9 @@ pub fn resolve(given: &mut Given) -> Result<Config, Problem> {
     if given.is_set("listen-client-urls") && !given.is_set("advertise-client-urls") && !may_be_proxy {
         let text = "-advertise-client-urls is required when -listen-client-urls is set explicitly";
         return Err(Problem::Flags(text.into()));
+    }
+    if discovery.ec2.is_some() && proxy.mode == ProxyMode::Off {
+        ec2_needs(given)?;
     }
     let (heartbeat_ms, election_ms) = timing(given)?;
     let event_history_size = given.uint("event-history-size");
@@ -80,7 +88,11 @@ pub fn resolve(given: &mut Given) -> Result<Config, Problem> {
             "existing" => ClusterState::Existing,
             _ => ClusterState::New,
         },
-        initial_cluster_token: given.text("initial-cluster-token"),
+        initial_cluster_token: match &discovery.ec2 {
+            // An address may have been in a cluster with another tag before.
+            Some(tag) if !given.is_set("initial-cluster-token") => tag.to_string(),
+            _ => given.text("initial-cluster-token"),
+        },
         advertise_client_urls,
         force_new_cluster: given.bool("force-new-cluster"),
         v04: V04.iter().any(|name| given.is_set(name)),
@@ -101,7 +113,23 @@ fn discovery(given: &Given) -> Discovery {
         fall_back: given.text("discovery-fallback") != "exit",
         proxy: given.text("discovery-proxy"),
         srv: given.text("discovery-srv"),
+        ec2: given.ec2("discovery-ec2"),
     }
+}
+
+/// The defaults of these are this machine's own: others would not find this member.
+fn ec2_needs(given: &Given) -> Result<(), Problem> {
+    for (name, old) in [
+        ("initial-advertise-peer-urls", "peer-addr"),
+        ("advertise-client-urls", "addr"),
+    ] {
+        if !given.is_set(name) && !given.is_set(old) {
+            return Err(Problem::Flags(format!(
+                "-{name} is required when -discovery-ec2 is set: the URL at which the other instances reach this member"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn proxy(given: &Given) -> Proxy {

@@ -13,6 +13,8 @@ pub enum Kind {
     /// `ip:port`, as etcd 0.4 wrote addresses.
     Addr,
     Cors,
+    /// A tag of instances, with options.
+    Ec2,
 }
 
 /// What is done with a flag.
@@ -80,7 +82,7 @@ const V3_RETENTION: Missing = Missing {
 
 const STATES: Kind = Kind::OneOf(&["new", "existing"]);
 use Fate::{Ignored, NotYet, Removed, Used};
-use Kind::{Addr, Bool, Cors, OneOf, Text, Uint, Urls};
+use Kind::{Addr, Bool, Cors, Ec2, OneOf, Text, Uint, Urls};
 
 const fn flag(
     group: &'static str,
@@ -136,6 +138,7 @@ pub const FLAGS: &[Flag] = &[
     flag(CLUSTERING, "discovery-fallback", "proxy", OneOf(&["exit", "proxy"]), Used, "What to do when the discovered cluster is full."),
     flag(CLUSTERING, "discovery-proxy", "", Text, Used, "HTTP proxy to use for traffic to discovery service."),
     flag(CLUSTERING, "discovery-srv", "", Text, Used, "DNS srv domain used to bootstrap the cluster."),
+    flag(CLUSTERING, "discovery-ec2", "", Ec2, Used, "EC2 tag of the members' instances: KEY=VALUE[,region=R][,endpoint=URL][,min=2]."),
     flag(CLUSTERING, "strict-reconfig-check", "false", Bool, Used, "Reject changes that would lose the quorum; always on here."),
     flag(PROXYING, "proxy", "off", OneOf(&["off", "readonly", "on"]), Used, "Proxy mode setting ('off', 'readonly' or 'on')."),
     flag(PROXYING, "proxy-failure-wait", "5000", Uint, Used, "Time (in milliseconds) an endpoint is held in a failed state."),

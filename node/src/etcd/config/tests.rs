@@ -143,6 +143,14 @@ fn two_ways_to_bootstrap_are_refused() {
     unverified(&["--initial-cluster=a=http://a:1", "--discovery=http://d"], text);
     unverified(&["--initial-cluster=a=http://a:1", "--discovery-srv=d"], text);
     unverified(&["--discovery=http://d", "--discovery-srv=d"], text);
+    for other in [
+        "--initial-cluster=a=http://a:1",
+        "--discovery=http://d",
+        "--discovery-srv=d",
+    ] {
+        let text = "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery\", \"discovery-srv\" or \"discovery-ec2\"";
+        unverified(&[other, "--discovery-ec2=etcd=prod"], text);
+    }
 }
 
 #[test]

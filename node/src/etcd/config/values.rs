@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::ec2::{self, Ec2};
 use super::table::{self, Fate, Flag, Kind};
 use crate::etcd::urls::{self, Url};
 use crate::log::{Level, LogLine};
@@ -14,6 +15,7 @@ pub enum Value {
     Urls(Vec<Url>),
     Addr(String),
     Cors(BTreeSet<String>),
+    Ec2(Option<Ec2>),
 }
 
 /// The flags as they were given, by argument or variable.
@@ -88,6 +90,14 @@ impl Given {
         }
     }
 
+    pub fn ec2(&self, name: &str) -> Option<Ec2> {
+        if let Value::Ec2(ec2) = self.value(name) {
+            ec2
+        } else {
+            None
+        }
+    }
+
     pub fn cors(&self) -> BTreeSet<String> {
         if let Value::Cors(origins) = self.value("cors") {
             origins
@@ -107,6 +117,8 @@ pub fn parse(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Urls => urls::parse_list(text).map(Value::Urls),
         Kind::Addr => parse_addr(text).map(Value::Addr),
         Kind::Cors => parse_cors(text).map(Value::Cors),
+        Kind::Ec2 if text.is_empty() => Ok(Value::Ec2(None)),
+        Kind::Ec2 => ec2::parse(text).map(|ec2| Value::Ec2(Some(ec2))),
     }
 }
 

@@ -97,6 +97,29 @@ enum Failed {
     Bad(String),
 }
 
+/// A client for a service outside the cluster, by way of `--discovery-proxy`.
+pub fn http(config: &Config, files: &tls::Files, connect: Duration) -> Result<reqwest::Client, String> {
+    let mut builder = reqwest::Client::builder()
+        .use_preconfigured_tls(tls::client::config(files)?)
+        .connect_timeout(connect)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    let proxy = &config.discovery.proxy;
+    if !proxy.is_empty() {
+        let text = if proxy.contains("://") {
+            proxy.clone()
+        } else {
+            format!("http://{proxy}")
+        };
+        let through = reqwest::Proxy::all(&text)
+            .map_err(|error| format!("--discovery-proxy {proxy:?} is no URL of an HTTP proxy: {error}"))?;
+        builder = builder.proxy(through);
+    }
+    builder
+        .build()
+        .map_err(|error| format!("cannot make an HTTP client: {error}"))
+}
+
 impl Token {
     fn new(config: &Config, files: &tls::Files) -> Result<Token, Failure> {
         let url = config.discovery.url.trim_end_matches('/').to_string();
@@ -109,25 +132,7 @@ impl Token {
             let text = format!("--discovery {url:?} names no token: it has to be like http://HOST/TOKEN");
             return Err(Failure::Text(text));
         }
-        let mut builder = reqwest::Client::builder()
-            .use_preconfigured_tls(tls::client::config(files)?)
-            .connect_timeout(CONNECT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
-        let proxy = &config.discovery.proxy;
-        if !proxy.is_empty() {
-            let text = if proxy.contains("://") {
-                proxy.clone()
-            } else {
-                format!("http://{proxy}")
-            };
-            let through = reqwest::Proxy::all(&text)
-                .map_err(|error| format!("--discovery-proxy {proxy:?} is no URL of an HTTP proxy: {error}"))?;
-            builder = builder.proxy(through);
-        }
-        let client = builder
-            .build()
-            .map_err(|error| format!("cannot make an HTTP client: {error}"))?;
+        let client = http(config, files, CONNECT)?;
         Ok(Token { url, client })
     }
 

@@ -177,7 +177,8 @@ async fn own(options: &Options) -> Result<Store, String> {
         options,
         first_members,
         lock,
-    } = bootstrap::bootstrap(&config, &Security::new(&config)?, &disk)
+        ..
+    } = bootstrap::bootstrap(&config, &Security::new(&config)?, &[], &disk)
         .await
         .map_err(|failure| match failure {
             Failure::Text(text) => format!("cannot keep tokens in {dir}: {text}"),

@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::bootstrap::Failure;
 use super::config::{Config, ProxyMode};
-use super::discovery;
 use super::http::conn;
 use super::listen::{self, Bound};
 use super::security::Security;
+use super::{discovery, ec2};
 use crate::log;
 use crate::raft::disk::{Disk, OsDisk, write_atomically};
 use crate::sys;
@@ -131,6 +131,8 @@ async fn peers(config: &Config) -> Result<Vec<String>, Failure> {
         discovery::look(config, &tls::Files::default()).await?
     } else if !config.discovery.srv.is_empty() {
         discovery::srv(config).await?
+    } else if let Some(tag) = &config.discovery.ec2 {
+        return ec2::look(config, tag).await;
     } else {
         config.initial_cluster.clone()
     };

@@ -18,7 +18,7 @@ pub use recovery::OpenError;
 pub use writer::{Request, SharedWriter, Status, SyncTimes, Writer};
 
 use super::disk::Disk;
-use super::types::{Entry, IoFlushed, LogId};
+use super::types::{Entry, IoFlushed, LogId, Vote, vote_after};
 
 pub struct Opened {
     pub meta: Meta,
@@ -41,6 +41,13 @@ impl Opened {
         self.index.lock().unwrap().purge(last);
         let (done, _) = tokio::sync::oneshot::channel();
         self.write_now(Request::Purge(last, done))
+    }
+
+    /// Writes a vote. For a log that nothing else uses yet.
+    pub fn vote(&self, vote: Vote) -> std::io::Result<()> {
+        self.index.lock().unwrap().vote = Some(vote);
+        let (done, _) = tokio::sync::oneshot::channel();
+        self.write_now(Request::Vote(vote, done))
     }
 
     fn write_now(&self, request: Request) -> std::io::Result<()> {
@@ -67,6 +74,7 @@ pub fn create_after(disk: Arc<dyn Disk>, dir: &Path, meta: Meta, last: LogId) ->
     let head = Head {
         meta,
         previous: Some(last),
+        vote: Some(vote_after(last, meta.member_id)),
         ..Head::default()
     };
     writer::create_segment(disk.as_ref(), dir, 0, last.index + 1, &head).map(drop)

@@ -200,3 +200,82 @@ fn a_refusal_says_what_why_and_what_to_type() {
         "etcd: --enable-pprof is not available yet: this server has no profiles to serve; use perf on the process\n";
     assert_eq!(exit.stderr, want);
 }
+
+const REACHABLE: [&str; 2] = [
+    "--initial-advertise-peer-urls=http://10.0.0.1:2380",
+    "--advertise-client-urls=http://10.0.0.1:2379",
+];
+
+#[test]
+fn an_ec2_tag_is_read_with_its_options() {
+    let (config, _) = config_env(
+        &REACHABLE,
+        &[(
+            "ETCD_DISCOVERY_EC2",
+            "aws:autoscaling:groupName=prod,region=eu-west-1,endpoint=http://127.0.0.1:5000,min=3",
+        )],
+    );
+    let tag = config.discovery.ec2.unwrap();
+    assert_eq!(
+        (tag.key.as_str(), tag.value.as_str(), tag.min),
+        ("aws:autoscaling:groupName", "prod", 3)
+    );
+    assert_eq!(tag.region.as_deref(), Some("eu-west-1"));
+    assert_eq!(tag.endpoint.as_deref(), Some("http://127.0.0.1:5000/"));
+    assert_eq!(config.initial_cluster_token, "aws:autoscaling:groupName=prod");
+    let args = [&REACHABLE[..], &["--discovery-ec2=a=b=c", "--initial-cluster-token=t"]].concat();
+    let (config, _) = config_env(&args, &[]);
+    let tag = config.discovery.ec2.unwrap();
+    assert_eq!(
+        (tag.value.as_str(), tag.min, tag.region, tag.endpoint),
+        ("b=c", 2, None, None)
+    );
+    assert_eq!(config.initial_cluster_token, "t");
+}
+
+#[test]
+fn an_ec2_tag_that_cannot_be_read_is_said() {
+    for (text, what) in [
+        ("prod", "names no tag: it has to be like etcd=prod"),
+        ("=prod", "names no tag"),
+        ("etcd=", "names no tag"),
+        ("etcd=prod,min=0", "\"min=0\" is no number of instances"),
+        ("etcd=prod,region=", "\"region=\" is not understood"),
+        ("etcd=prod,zone=a", "\"zone=a\" is not understood"),
+        (
+            "etcd=prod,endpoint=127.0.0.1:5000",
+            "the endpoint \"127.0.0.1:5000\" is no",
+        ),
+        (
+            "etcd=prod,endpoint=http://user:hush@h",
+            "must hold no user name, password or query",
+        ),
+    ] {
+        let exit = exit(&["--discovery-ec2", text], &[]);
+        assert_eq!(exit.code, 2, "{text}");
+        let said = exit
+            .stderr
+            .split_once("for flag -discovery-ec2: ")
+            .map(|(_, said)| said);
+        assert!(said.is_some_and(|said| said.contains(what)), "{text}: {}", exit.stderr);
+    }
+}
+
+#[test]
+fn ec2_needs_urls_that_others_reach() {
+    for (given, missing) in [
+        (REACHABLE[0], "advertise-client-urls"),
+        (REACHABLE[1], "initial-advertise-peer-urls"),
+    ] {
+        let text = format!(
+            "-{missing} is required when -discovery-ec2 is set: the URL at which the other instances reach this member"
+        );
+        unverified(&[given, "--discovery-ec2=etcd=prod"], &text);
+    }
+    config(&[
+        "--discovery-ec2=etcd=prod",
+        "--addr=10.0.0.1:4001",
+        "--peer-addr=10.0.0.1:7001",
+    ]);
+    config(&["--discovery-ec2=etcd=prod", "--proxy=on"]);
+}

@@ -14,11 +14,16 @@ fn every_flag_has_its_variable() {
             _ if flag.name == "initial-cluster" => "a=http://127.0.0.1:1",
             _ if flag.name == "log-package-levels" => "raft=INFO",
             (_, Kind::Text | Kind::Cors) => "x",
+            (_, Kind::Ec2) => "etcd=prod",
         };
         let key = flag.env();
         // What else these flags need to be accepted.
         let args: &[&str] = match flag.name {
             "heartbeat-interval" => &["--election-timeout=10000"],
+            "discovery-ec2" => &[
+                "--advertise-client-urls=http://127.0.0.1:1",
+                "--initial-advertise-peer-urls=http://127.0.0.1:1",
+            ],
             "listen-client-urls" => &["--advertise-client-urls=http://127.0.0.1:1"],
             _ => &[],
         };

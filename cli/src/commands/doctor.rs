@@ -1,0 +1,160 @@
+//! `lab doctor`: what this machine lacks, what that blocks, and what to type.
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::args::{Doctor, Format};
+use crate::failure::{Exit, Failure};
+use crate::local::probe;
+use crate::project::cache_home;
+use crate::{image, ui};
+
+struct Check {
+    name: &'static str,
+    /// None: it is there.
+    missing: Option<String>,
+    blocks: &'static str,
+    fix: String,
+}
+
+pub fn run(args: &Doctor) -> Result<(), Failure> {
+    let mut checks = checks();
+    if args.fix {
+        for check in checks
+            .iter()
+            .filter(|check| check.missing.is_some() && !check.fix.is_empty())
+        {
+            ui::note(&format!("{}: {}", check.name, check.fix));
+            let _ = Command::new("sh").args(["-c", &check.fix]).status();
+        }
+        checks = self::checks();
+    }
+    match args.format {
+        Format::Table => {
+            let mut rows = vec![["CHECK", "STATE", "BLOCKS", "FIX"].map(String::from).to_vec()];
+            for check in &checks {
+                let missing = check.missing.as_deref();
+                rows.push(vec![
+                    check.name.into(),
+                    missing.unwrap_or("ok").into(),
+                    missing.map_or("", |_| check.blocks).into(),
+                    missing.map_or("", |_| &check.fix).into(),
+                ]);
+            }
+            ui::lines(&ui::table(&rows));
+        }
+        Format::Json => {
+            let list: Vec<_> = checks
+                .iter()
+                .map(|check| {
+                    serde_json::json!({
+                        "check": check.name,
+                        "ok": check.missing.is_none(),
+                        "why": check.missing,
+                        "blocks": check.blocks,
+                        "fix": check.fix,
+                    })
+                })
+                .collect();
+            ui::lines(&format!(
+                "{:#}",
+                serde_json::json!({ "schema": "lab.doctor/1", "checks": list })
+            ));
+        }
+    }
+    match checks
+        .iter()
+        .find(|check| check.missing.is_some() && check.blocks == LOCAL)
+    {
+        Some(check) => Err(Failure::new(
+            Exit::Missing,
+            format!("{} is missing for nodes on this machine", check.name),
+            "this machine",
+            check.missing.clone().unwrap_or_default(),
+            if args.fix {
+                check.fix.clone()
+            } else {
+                ui::command("doctor --fix")
+            },
+        )),
+        None => Ok(()),
+    }
+}
+
+const LOCAL: &str = "nodes on this machine";
+
+fn checks() -> Vec<Check> {
+    let check = |name, missing, blocks, fix: &str| Check {
+        name,
+        missing,
+        blocks,
+        fix: fix.into(),
+    };
+    let mut checks = vec![
+        check(
+            "namespaces",
+            probe::namespaces().err().map(|error| error.to_string()),
+            LOCAL,
+            "sysctl -w user.max_user_namespaces=65536 kernel.unprivileged_userns_clone=1",
+        ),
+        check(
+            "/dev/net/tun",
+            probe::tun().err().map(|error| error.to_string()),
+            LOCAL,
+            "sudo modprobe tun && sudo chmod 666 /dev/net/tun",
+        ),
+        check(
+            "cgroup2",
+            probe::cgroup().err().map(|error| error.to_string()),
+            LOCAL,
+            "systemd-run --user --scope -p Delegate=yes lab up",
+        ),
+        check(
+            "overlay",
+            listed("/proc/filesystems", "overlay"),
+            LOCAL,
+            "sudo modprobe overlay",
+        ),
+        program(
+            "ssh",
+            "lab ssh, lab exec, lab cp",
+            "sudo apt-get install -y openssh-client",
+        ),
+    ];
+    if !rustix::process::geteuid().is_root() {
+        checks.push(program("newuidmap", LOCAL, "sudo apt-get install -y uidmap"));
+    }
+    if !cache_home().join("images").join(image::archive_name()).exists() {
+        checks.push(program("mmdebstrap", LOCAL, "sudo apt-get install -y mmdebstrap"));
+    }
+    checks.push(program(
+        "vagrant",
+        "--provider vagrant",
+        "sudo apt-get install -y vagrant",
+    ));
+    checks.push(program(
+        "qemu-system-x86_64",
+        "--provider qemu",
+        "sudo apt-get install -y qemu-system-x86",
+    ));
+    checks
+}
+
+fn program(name: &'static str, blocks: &'static str, fix: &str) -> Check {
+    let found = Command::new("sh")
+        .args(["-c", &format!("command -v {name}")])
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    Check {
+        name,
+        missing: (!found).then(|| "not installed".into()),
+        blocks,
+        fix: fix.into(),
+    }
+}
+
+fn listed(file: &str, word: &str) -> Option<String> {
+    let text = fs::read_to_string(Path::new(file)).unwrap_or_default();
+    (!text.split_whitespace().any(|found| found == word)).then(|| format!("not in {file}"))
+}

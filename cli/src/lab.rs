@@ -1,0 +1,404 @@
+//! A lab as the commands see it: settings and record to nodes, and nodes to what the supervisor has to know.
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::config::resolved::Settings;
+use crate::config::{self, Discovery, Origin, Typed, raw::Raw};
+use crate::discovery::{self, Decision};
+use crate::failure::{Exit, Failure};
+use crate::local::client::Supervisor;
+use crate::local::disk::{Content, File};
+use crate::local::protocol::{Event, Forward, ImageSpec, LabSpec, NodeSpec, Request};
+use crate::local::{DISCOVERY_PORT, HOST};
+use crate::project::{Project, Record, cache_home, random_digits};
+use crate::render::known_hosts::Host;
+use crate::render::user_data::{self, Bootstrap, Services};
+use crate::topology::{self, Node};
+use crate::{image, ssh, ui};
+
+/// The user that everybody logs in as, as the image has it.
+pub const USER: &str = "core";
+const USER_ID: u32 = 500;
+/// A service that has just been started is asked again this often.
+const PAUSE: Duration = Duration::from_millis(2);
+/// Where coreos-cloudinit looks for what Vagrant brings.
+const USER_DATA: &str = "/var/lib/coreos-vagrant/vagrantfile-user-data";
+/// Does the node image have fleet?
+const FLEET: bool = false;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct Lab {
+    pub project: Project,
+    pub record: Record,
+    pub settings: Settings,
+    pub nodes: Vec<Node>,
+    pub state: PathBuf,
+}
+
+impl Lab {
+    /// The lab that is here, or the one that its settings would make.
+    pub fn open(num_instances: Option<u8>) -> Result<Lab, Failure> {
+        let project = Project::find()?;
+        let record = project.record()?.unwrap_or_else(Record::new);
+        Lab::of(project, record, num_instances)
+    }
+
+    pub fn existing() -> Result<Lab, Failure> {
+        let project = Project::find()?;
+        let record = project.existing()?;
+        Lab::of(project, record, None)
+    }
+
+    fn of(project: Project, mut record: Record, num_instances: Option<u8>) -> Result<Lab, Failure> {
+        let known = Some(record.num_instances).filter(|count| *count > 0);
+        // A lab keeps its size, whatever the files say by now, until a flag says otherwise.
+        let typed = match num_instances {
+            Some(count) => Some(Typed::new(count, Origin::Flag("num-instances"))),
+            None => known.map(|count| Typed::new(count, Origin::Lab)),
+        };
+        let raw = Raw {
+            num_instances: typed,
+            ..Raw::default()
+        };
+        let settings = config::load(&project.root, raw)?;
+        let ours: BTreeSet<u16> = record.forwards.iter().map(|forward| forward.host).collect();
+        let is_free = |port| ours.contains(&port) || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        let mut nodes = topology::nodes(&settings, is_free);
+        // What was given out once stays, so that a saved ssh-config stays true.
+        for node in &mut nodes {
+            for forward in &mut node.forwards {
+                let given = record
+                    .forwards
+                    .iter()
+                    .find(|given| given.node == node.name && given.guest == forward.guest);
+                forward.host = given.map_or(forward.host, |given| given.host);
+            }
+        }
+        record.num_instances = settings.num_instances.value;
+        record.forwards = forwards(&nodes);
+        let state = record.state()?;
+        Ok(Lab {
+            project,
+            record,
+            settings,
+            nodes,
+            state,
+        })
+    }
+
+    /// The nodes of these names; all of them, when none is given.
+    pub fn named(&self, names: &[String]) -> Result<Vec<&Node>, Failure> {
+        for name in names {
+            if !self.nodes.iter().any(|node| node.name == *name) {
+                let all: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!("{name} is no node of this lab"),
+                    self.project.root.display(),
+                    format!("its nodes are {}", all.join(", ")),
+                    ui::command("status"),
+                ));
+            }
+        }
+        Ok(self
+            .nodes
+            .iter()
+            .filter(|node| names.is_empty() || names.contains(&node.name))
+            .collect())
+    }
+
+    pub fn supervisor(&self) -> Option<Supervisor> {
+        Supervisor::find(&self.state)
+    }
+
+    /// The supervisor of a lab that must be running.
+    pub fn running(&self) -> Result<Supervisor, Failure> {
+        self.supervisor().ok_or_else(|| {
+            let why = "none of its nodes runs";
+            Failure::new(
+                Exit::Failed,
+                "the lab is down",
+                self.project.root.display(),
+                why,
+                ui::command("up"),
+            )
+        })
+    }
+
+    /// The supervisor, started if it has to be, with what the nodes share in place.
+    pub fn begin(&self, image: ImageSpec) -> Result<Supervisor, Failure> {
+        let began = Instant::now();
+        let supervisor = match self.supervisor() {
+            Some(supervisor) => supervisor,
+            None => Supervisor::start(&self.state).map_err(|error| self.cannot("start the lab's supervisor", error))?,
+        };
+        let spec = LabSpec {
+            id: self.record.id.clone(),
+            image,
+            discovery: self.settings.discovery.value == Discovery::Own,
+        };
+        ask(&supervisor, &Request::Begin { lab: spec }, |event| {
+            if let Event::Phase { text, millis } = event {
+                ui::phase(text, Duration::from_millis(*millis));
+            }
+        })?;
+        ui::phase("supervisor and wire", began.elapsed());
+        Ok(supervisor)
+    }
+
+    pub fn cannot(&self, what: &str, error: io::Error) -> Failure {
+        Failure::new(
+            Exit::Failed,
+            format!("cannot {what}"),
+            self.state.display(),
+            error,
+            ui::command("doctor"),
+        )
+    }
+
+    pub fn spec(&self, node: &Node) -> Result<NodeSpec, Failure> {
+        let own = self.settings.nodes.get(&node.name);
+        let memory = !self.settings.vm_memory.is_default() || own.is_some_and(|own| own.vm_memory.is_some());
+        let cpus = !self.settings.vm_cpus.is_default() || own.is_some_and(|own| own.vm_cpus.is_some());
+        let mut files = self
+            .files(node)
+            .map_err(|error| self.cannot("make the node's files", error))?;
+        if let Some(text) = self.user_data(node)? {
+            files.push(File::text(USER_DATA, 0o644, 0, text));
+        }
+        Ok(NodeSpec {
+            name: node.name.clone(),
+            address: node.address,
+            // Unless somebody asks for less, a node has as much as there is.
+            memory: memory.then_some(u64::from(node.memory)),
+            cpus: cpus.then_some(f64::from(node.cpus)),
+            files,
+            etcd: false,
+        })
+    }
+
+    /// What a node is born with.
+    fn files(&self, node: &Node) -> io::Result<Vec<File>> {
+        let ssh = self.project.ssh();
+        let login = ssh::key(&ssh, "id_ed25519", &format!("lab {}", self.record.id))?;
+        let host = ssh::key(&ssh, &node.name, &node.name)?;
+        let directory = |path: &str, mode, owner| File {
+            path: path.into(),
+            mode,
+            owner,
+            content: Content::Directory,
+        };
+        let text = |path: &str, mode, text: String| File::text(path, mode, 0, text);
+        let address = node.address;
+        Ok(vec![
+            text("/etc/hostname", 0o644, format!("{}\n", node.name)),
+            text("/etc/hosts", 0o644, self.hosts()),
+            // Not the image's: fleet knows a machine by it.
+            text("/etc/machine-id", 0o444, format!("{}\n", random_digits(32))),
+            text(
+                "/etc/environment",
+                0o644,
+                format!("COREOS_PUBLIC_IPV4={address}\nCOREOS_PRIVATE_IPV4={address}\n"),
+            ),
+            text("/etc/ssh/ssh_host_ed25519_key", 0o600, host.private),
+            text("/etc/ssh/ssh_host_ed25519_key.pub", 0o644, host.public),
+            directory(&format!("/home/{USER}"), 0o755, USER_ID),
+            directory(&format!("/home/{USER}/.ssh"), 0o700, USER_ID),
+            File::text(
+                &format!("/home/{USER}/.ssh/authorized_keys"),
+                0o600,
+                USER_ID,
+                login.public,
+            ),
+        ])
+    }
+
+    /// The user's file with what the lab knows put in, or the lab's own.
+    pub fn user_data(&self, node: &Node) -> Result<Option<String>, Failure> {
+        let bootstrap = match &self.record.token {
+            Some(url) if !self.settings.bare.value => Bootstrap::Token(url.clone()),
+            _ => Bootstrap::Alone,
+        };
+        if let Some(file) = &node.user_data {
+            let path = self.project.root.join(file);
+            let text = fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
+            return user_data::personal(file, &text, node, &bootstrap).map(Some);
+        }
+        if self.settings.bare.value && node.metadata.is_empty() {
+            return Ok(None);
+        }
+        let services = Services {
+            etcd: self.starts_etcd(node),
+            fleet: self.starts_etcd(node) && FLEET,
+        };
+        Ok(Some(user_data::default(node, &bootstrap, services)))
+    }
+
+    /// Does the lab have the node start etcd? What a user's file starts is the user's.
+    pub fn starts_etcd(&self, node: &Node) -> bool {
+        !self.settings.bare.value && node.user_data.is_none()
+    }
+
+    fn hosts(&self) -> String {
+        let mut text = format!("127.0.0.1 localhost\n::1 localhost\n{HOST} lab-host\n");
+        for node in &self.nodes {
+            text += &format!("{} {}\n", node.address, node.name);
+        }
+        text
+    }
+
+    /// Each node's key under every name, so that no way to it meets a key that nobody knows.
+    pub fn hosts_known(&self) -> io::Result<Vec<Host>> {
+        let host = |node: &Node| {
+            let key = ssh::key(&self.project.ssh(), &node.name, &node.name)?;
+            let key: Vec<&str> = key.public.split_whitespace().take(2).collect();
+            let port = node.ssh_port();
+            Ok(Host {
+                names: vec![
+                    node.name.clone(),
+                    node.address.to_string(),
+                    format!("[127.0.0.1]:{port}"),
+                    format!("[localhost]:{port}"),
+                ],
+                key: key.join(" "),
+            })
+        };
+        self.nodes.iter().map(host).collect()
+    }
+
+    /// Has a token for this generation of the lab: a new one only when there is none yet.
+    pub fn token(&mut self, supervisor: &Supervisor) -> Result<(), Failure> {
+        if self.settings.bare.value || self.record.token.is_some() {
+            return Ok(());
+        }
+        let wanted = &self.settings.discovery.value;
+        // The record goes with the last node: what it holds is of living ones, and without it there are none.
+        self.record.token = match discovery::decide(None, false, wanted) {
+            _ if *wanted == Discovery::Own => {
+                let token = self.own_token(supervisor);
+                Some(token.map_err(|error| self.cannot("get a discovery token", error))?)
+            }
+            Decision::Fetch(service) => Some(discovery::fetch(&service, self.settings.num_instances.value)?.url),
+            Decision::Given(url) => Some(url),
+            _ => None,
+        };
+        Ok(())
+    }
+
+    fn own_token(&self, supervisor: &Supervisor) -> io::Result<String> {
+        let began = Instant::now();
+        loop {
+            match self.ask_for_token(supervisor) {
+                Err(error) if error.kind() == io::ErrorKind::NotConnected && began.elapsed() < PATIENCE => {
+                    std::thread::sleep(PAUSE);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn ask_for_token(&self, supervisor: &Supervisor) -> io::Result<String> {
+        let connection = supervisor
+            .connect(&HOST.to_string(), DISCOVERY_PORT)
+            .map_err(|error| io::Error::new(io::ErrorKind::NotConnected, error))?;
+        let stream = std::net::TcpStream::from(connection);
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let size = self.settings.num_instances.value;
+        write!(
+            &stream,
+            "GET /new?size={size} HTTP/1.0\r\nHost: {HOST}:{DISCOVERY_PORT}\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        (&stream).read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        match head.split(' ').nth(1) {
+            Some("200") => Ok(body.trim().to_string()),
+            _ => Err(io::Error::other(format!("the lab's discovery service says: {answer}"))),
+        }
+    }
+}
+
+fn forwards(nodes: &[Node]) -> Vec<Forward> {
+    let of = |node: &Node| -> Vec<Forward> {
+        let name = node.name.clone();
+        node.forwards
+            .iter()
+            .map(move |forward| Forward {
+                host: forward.host,
+                node: name.clone(),
+                guest: forward.guest,
+            })
+            .collect()
+    };
+    nodes.iter().flat_map(of).collect()
+}
+
+/// Asks the supervisor; a refusal is a failure.
+pub fn ask(supervisor: &Supervisor, request: &Request, each: impl FnMut(&Event)) -> Result<(), Failure> {
+    let place = supervisor.socket.display().to_string();
+    match supervisor.ask(request, each) {
+        Ok(Event::Failed { what, place, why, todo }) => Err(Failure::new(Exit::Failed, what, place, why, todo)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::new(
+            Exit::Failed,
+            "the lab's supervisor gave no answer",
+            place,
+            error,
+            ui::command("up"),
+        )),
+    }
+}
+
+/// What nodes are made of: the archive, built if it is missing, and the program.
+pub fn image() -> Result<ImageSpec, Failure> {
+    let cache = cache_home().join("images");
+    let archive = cache.join(image::archive_name());
+    if !archive.exists() {
+        let began = Instant::now();
+        let bar = ui::Progress::new("image", image::STEPS);
+        image::build(&archive, |line| bar.step(line)).map_err(|error| {
+            let todo = "apt-get install -y mmdebstrap, then lab image build; or lab image add FILE";
+            Failure::new(
+                Exit::Missing,
+                "the node image cannot be built",
+                archive.display(),
+                error,
+                todo,
+            )
+        })?;
+        bar.done();
+        ui::phase("image built", began.elapsed());
+    }
+    Ok(ImageSpec {
+        archive,
+        labnode: labnode()?,
+        cache,
+    })
+}
+
+fn labnode() -> Result<PathBuf, Failure> {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.to_path_buf()));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut dirs = beside.into_iter().chain(std::env::split_paths(&path));
+    let found = dirs.find_map(|dir| dir.join("labnode").canonicalize().ok());
+    found.ok_or_else(|| {
+        let todo = "cargo build --release --locked -p labnode -p lab";
+        let why = "it is a program of its own, built with lab";
+        Failure::new(
+            Exit::Missing,
+            "the nodes' program, labnode, was not found",
+            "beside lab, and in the PATH",
+            why,
+            todo,
+        )
+    })
+}

@@ -1,0 +1,142 @@
+//! The side of `lab`: finds the lab's supervisor, or starts it, and asks.
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::FlockOperation;
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use super::clone::Program;
+use super::protocol::{Event, Request};
+use super::rootless;
+
+#[derive(Debug)]
+pub struct Supervisor {
+    pub socket: PathBuf,
+}
+
+impl Supervisor {
+    /// The one that serves the lab with its state in `dir`, if it does.
+    pub fn find(dir: &Path) -> Option<Supervisor> {
+        let socket = dir.join("socket");
+        UnixStream::connect(&socket).is_ok().then_some(Supervisor { socket })
+    }
+
+    pub fn start(dir: &Path) -> io::Result<Supervisor> {
+        fs::create_dir_all(dir)?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(dir.join("supervisor.log"))?;
+        let text = dir
+            .to_str()
+            .ok_or_else(|| io::Error::other("the lab's directory has a name that is no text"))?;
+        let root = rustix::process::geteuid().is_root();
+        let mut process = Program {
+            args: &["supervise", text],
+            namespaces: libc::CLONE_NEWPID | libc::CLONE_NEWNS | if root { 0 } else { libc::CLONE_NEWUSER },
+            cgroup: None,
+            directory: Path::new("/"),
+            console: log.as_fd(),
+            fds: &[],
+        }
+        .spawn()?;
+        if !root {
+            rootless::map(process.pid)?;
+        }
+        process.release()?;
+        let socket = dir.join("socket");
+        loop {
+            if UnixStream::connect(&socket).is_ok() {
+                return Ok(Supervisor { socket });
+            }
+            // Its end makes the descriptor readable.
+            let mut ended = [PollFd::new(&process.pidfd, PollFlags::IN)];
+            let pause = rustix::time::Timespec::try_from(Duration::from_millis(1)).expect("fits");
+            if poll(&mut ended, Some(&pause))? > 0 {
+                let log = fs::read_to_string(dir.join("supervisor.log")).unwrap_or_default();
+                let last: Vec<&str> = log.lines().rev().take(5).collect();
+                let last: Vec<&str> = last.into_iter().rev().collect();
+                return Err(io::Error::other(format!(
+                    "the lab's supervisor ended: {}",
+                    last.join("\n")
+                )));
+            }
+        }
+    }
+
+    /// A connection to a node's port, made at the host's end of the wire.
+    pub fn connect(&self, host: &str, port: u16) -> io::Result<OwnedFd> {
+        let stream = self.send(&Request::Connect {
+            host: host.into(),
+            port,
+        })?;
+        let mut line = [0; 4096];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = recvmsg(&stream, &mut [IoSliceMut::new(&mut line)], &mut control, flags)?;
+        let fd = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+            _ => None,
+        });
+        fd.ok_or_else(|| match serde_json::from_slice(&line[..received.bytes]) {
+            Ok(Event::Failed { why, .. }) => io::Error::other(why),
+            _ => io::Error::other("the lab's supervisor sent no connection"),
+        })
+    }
+
+    /// What is typed and printed at a node's console from now on.
+    pub fn console(&self, node: &str) -> io::Result<UnixStream> {
+        let stream = self.send(&Request::Console { node: node.into() })?;
+        let mut line = Vec::new();
+        let mut byte = [0];
+        // Byte by byte: what follows the line is the console's.
+        while byte[0] != b'\n' {
+            (&stream).read_exact(&mut byte)?;
+            line.push(byte[0]);
+        }
+        match serde_json::from_slice(&line)? {
+            Event::Failed { why, .. } => Err(io::Error::other(why)),
+            _ => Ok(stream),
+        }
+    }
+
+    fn send(&self, request: &Request) -> io::Result<UnixStream> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        stream.write_all(&line)?;
+        Ok(stream)
+    }
+
+    /// Everything down; returns when the supervisor is gone as well.
+    pub fn end(&self, each: impl FnMut(&Event)) -> io::Result<Event> {
+        let last = self.ask(&Request::End, each)?;
+        let lock = File::open(self.socket.with_file_name("lock"))?;
+        rustix::fs::flock(&lock, FlockOperation::LockShared)?;
+        Ok(last)
+    }
+
+    /// Asks, hands on every event, and returns with the last one.
+    pub fn ask(&self, request: &Request, mut each: impl FnMut(&Event)) -> io::Result<Event> {
+        let lines = BufReader::new(self.send(request)?).lines();
+        for line in lines {
+            let event: Event = serde_json::from_str(&line?)?;
+            if matches!(event, Event::Done | Event::Failed { .. }) {
+                return Ok(event);
+            }
+            each(&event);
+        }
+        Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the lab's supervisor ended",
+        ))
+    }
+}

@@ -1,0 +1,82 @@
+//! A node's serial console: a terminal whose other end is a log, and whoever is attached.
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::broadcast;
+
+/// What an attached reader may lag behind before it misses something.
+const LAG: usize = 256;
+
+#[derive(Debug)]
+pub struct Console {
+    master: AsyncFd<OwnedFd>,
+    output: broadcast::Sender<Vec<u8>>,
+}
+
+impl Console {
+    /// The node's end belongs to its root.
+    pub fn open(owner: u32) -> io::Result<(Console, OwnedFd)> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let name = ptsname(&master, Vec::new())?;
+        let node = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, 0.into())?;
+        // An ordinary user's is his already, and its group nobody's whom his namespace knows.
+        if owner != 0 {
+            rustix::fs::fchown(
+                &node,
+                Some(rustix::fs::Uid::from_raw(owner)),
+                Some(rustix::fs::Gid::from_raw(owner)),
+            )?;
+        }
+        rustix::io::ioctl_fionbio(&master, true)?;
+        let console = Console {
+            // SAFETY: it is the descriptor's owner, and nobody else closes it.
+            master: unsafe { AsyncFd::register(master)? },
+            output: broadcast::channel(LAG).0,
+        };
+        Ok((console, node))
+    }
+
+    pub fn attach(&self) -> broadcast::Receiver<Vec<u8>> {
+        self.output.subscribe()
+    }
+
+    pub async fn type_in(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let mut ready = self.master.writable().await?;
+            if let Ok(written) = ready.try_io(|master| Ok(rustix::io::write(master.as_fd(), bytes)?)) {
+                bytes = &bytes[written?..];
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies what the node prints to its log and to who is attached, until the node has closed its end.
+    pub async fn run(&self, log: &Path) {
+        use std::io::Write;
+        let mut file = fs::File::options().create(true).append(true).open(log).ok();
+        let mut buffer = [0; 4096];
+        loop {
+            let Ok(mut ready) = self.master.readable().await else {
+                return;
+            };
+            match ready.try_io(|master| Ok(rustix::io::read(master.as_fd(), &mut buffer[..])?)) {
+                // EIO is how a terminal says that its other end is closed.
+                Ok(Ok(0) | Err(_)) => return,
+                Ok(Ok(read)) => {
+                    if let Some(file) = &mut file {
+                        let _ = file.write_all(&buffer[..read]);
+                    }
+                    let _ = self.output.send(buffer[..read].to_vec());
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}

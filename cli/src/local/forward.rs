@@ -1,0 +1,75 @@
+//! Ways from the host to a node: forwarded ports, and connections handed to whoever asks on the lab's socket.
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::task::JoinHandle;
+
+use super::node::Node;
+use super::protocol::Forward;
+
+#[derive(Debug, Default)]
+pub struct Forwards(BTreeMap<u16, (Forward, JoinHandle<()>)>);
+
+impl Forwards {
+    /// Listens on these ports and no others from now on.
+    pub fn set(&mut self, wanted: &[Forward], nodes: &BTreeMap<String, Arc<Node>>) -> io::Result<()> {
+        self.0.retain(|_, (forward, task)| {
+            let stays = wanted.contains(forward);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for forward in wanted {
+            let Some(node) = nodes.get(&forward.node).filter(|_| !self.0.contains_key(&forward.host)) else {
+                continue;
+            };
+            let listener = listen(forward.host)?;
+            let task = tokio::spawn(serve(listener, node.clone(), forward.guest));
+            self.0.insert(forward.host, (forward.clone(), task));
+        }
+        Ok(())
+    }
+}
+
+fn listen(port: u16) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on 127.0.0.1:{port}: {error}")))?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+async fn serve(listener: TcpListener, node: Arc<Node>, port: u16) {
+    loop {
+        let Ok((mut client, _)) = listener.accept().await else {
+            // Out of descriptors: some will be closed.
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            continue;
+        };
+        let node = node.clone();
+        tokio::spawn(async move {
+            if let Ok(mut inner) = node.connect(port).await {
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut inner).await;
+            }
+        });
+    }
+}
+
+/// One line, and the connection's descriptor with its first byte.
+pub async fn hand_over(to: UnixStream, stream: &TcpStream) -> io::Result<()> {
+    let line = b"\"done\"\n";
+    to.async_io(tokio::io::Interest::WRITABLE, || {
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = [stream.as_fd()];
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+        sendmsg(&to, &[IoSlice::new(line)], &mut control, SendFlags::empty())?;
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,356 @@
+//! One node's life: its disk, its processes, what it waits for, how it ends.
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr as UnixAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixDatagram};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::boot;
+use super::cgroup::Cgroup;
+use super::clone::{Exit, Process, Program};
+use super::console::Console;
+use super::disk::Disk;
+use super::netns::{Interface, Netns};
+use super::protocol::{NodeSpec, NodeStatus, State};
+use crate::wire::{self, Port, Wire};
+
+/// systemd's own signals: SIGRTMIN+4 is poweroff.target.
+const POWEROFF: i32 = 4;
+/// How long a node may take to go down by itself.
+const GRACE: Duration = Duration::from_secs(20);
+const PROBE: Duration = Duration::from_millis(10);
+const SSH: u16 = 22;
+const ETCD: u16 = 2379;
+
+const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC;
+
+/// What all nodes of a lab share.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub wire: Wire,
+    /// Where the host is reached by the nodes, and the nodes by the host.
+    pub netns: Netns,
+    pub address: std::net::Ipv4Addr,
+    pub prefix: u8,
+    pub cgroup: Cgroup,
+    /// The first of the nodes' users.
+    pub base: u32,
+    pub layers: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+pub struct Node {
+    pub spec: NodeSpec,
+    pub disk: Disk,
+    host: Host,
+    status: watch::Sender<NodeStatus>,
+    /// While it runs.
+    running: Mutex<Option<Arc<Running>>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    /// The process's descriptor again: readable once it has ended.
+    end: AsyncFd<OwnedFd>,
+    console: Console,
+    cgroup: Cgroup,
+    port: u64,
+    since: Instant,
+    notify: UnixDatagram,
+}
+
+impl Node {
+    pub fn new(spec: NodeSpec, dir: &Path, host: Host) -> Arc<Node> {
+        let disk = Disk::new(dir.join(&spec.name), host.base);
+        let status = NodeStatus {
+            name: spec.name.clone(),
+            address: spec.address,
+            state: if disk.exists() { State::Halted } else { State::New },
+            detail: String::new(),
+            millis: 0,
+            boots: 0,
+        };
+        Arc::new(Node {
+            spec,
+            disk,
+            host,
+            status: watch::channel(status).0,
+            running: Mutex::default(),
+        })
+    }
+
+    pub fn status(&self) -> NodeStatus {
+        self.status.borrow().clone()
+    }
+
+    pub fn watch(&self) -> watch::Receiver<NodeStatus> {
+        self.status.subscribe()
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.disk.dir.join("console.log")
+    }
+
+    fn say(&self, state: State, detail: impl Into<String>, since: Option<Instant>) {
+        let detail = detail.into();
+        self.status.send_modify(|status| {
+            status.state = state;
+            status.detail = detail;
+            if let Some(since) = since {
+                status.millis = since.elapsed().as_millis() as u64;
+            }
+        });
+    }
+
+    /// Has it run from now on: also after a reboot from inside, until it is halted.
+    pub async fn start(self: &Arc<Node>) {
+        let mut running = self.running.lock().await;
+        if running.is_some() {
+            return;
+        }
+        match self.boot() {
+            Ok(started) => {
+                let started = Arc::new(started);
+                *running = Some(started.clone());
+                tokio::spawn(self.clone().live(started));
+            }
+            Err(error) => self.say(State::Failed, error.to_string(), None),
+        }
+    }
+
+    fn boot(&self) -> io::Result<Running> {
+        let since = Instant::now();
+        self.say(State::Booting, "starting", Some(since));
+        self.status.send_modify(|status| status.boots += 1);
+        if !self.disk.exists() {
+            explain("cannot make its disk", self.disk.create(&self.spec.files))?;
+        }
+        let _ = self.disk.unmount();
+        self.disk.mount(&self.host.layers)?;
+        let cgroup = explain(
+            "cannot make its control group",
+            self.host.cgroup.node(&self.spec.name, self.host.base),
+        )?;
+        let (console, terminal) = explain("cannot make its console", Console::open(self.host.base))?;
+        let group = cgroup.open()?;
+        let process = Program {
+            args: &["boot", &self.spec.name],
+            namespaces: NAMESPACES,
+            cgroup: Some(group.as_fd()),
+            directory: &self.disk.root(),
+            console: terminal.as_fd(),
+            fds: &[],
+        }
+        .spawn();
+        let mut process = explain("cannot make its namespaces", process)?;
+        explain("cannot map its users", process.map_users(self.host.base))?;
+        let netns = Netns::from(process.network()?);
+        let mac = wire::mac(self.spec.address);
+        let interface = Interface {
+            name: "eth0".into(),
+            mac,
+            address: self.spec.address,
+            prefix: self.host.prefix,
+            gateway: Some(self.host.address),
+        };
+        let tap = explain("cannot plug it into the wire", netns.tap(&interface))?;
+        let port = self.host.wire.plug(Port { mac, tap })?;
+        let notify = netns.run(|| {
+            let socket = std::os::unix::net::UnixDatagram::bind_addr(&UnixAddr::from_abstract_name(boot::NOTIFY)?)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        })?;
+        process.release()?;
+        Ok(Running {
+            // SAFETY: it is the descriptor's owner, and nobody else closes it.
+            end: unsafe { AsyncFd::register(process.pidfd.try_clone()?)? },
+            process,
+            console,
+            cgroup,
+            port,
+            since,
+            notify: UnixDatagram::from_std(notify)?,
+        })
+    }
+
+    /// Follows a start to its end, and the next one, when the node has rebooted.
+    async fn live(self: Arc<Node>, mut running: Arc<Running>) {
+        loop {
+            let exit = self.clone().attend(&running).await;
+            self.host.wire.unplug(running.port);
+            running.cgroup.remove();
+            let _ = self.disk.unmount();
+            let mut slot = self.running.lock().await;
+            *slot = None;
+            let (state, detail) = match exit {
+                // reboot(2) in a PID namespace ends its first process by one of these.
+                Ok(Exit::Signal(libc::SIGHUP)) => match self.boot() {
+                    Ok(next) => {
+                        running = Arc::new(next);
+                        *slot = Some(running.clone());
+                        continue;
+                    }
+                    Err(error) => (State::Failed, error.to_string()),
+                },
+                Ok(Exit::Signal(libc::SIGINT)) => (State::Halted, String::new()),
+                Ok(Exit::Signal(libc::SIGKILL)) => (State::Halted, "killed".into()),
+                Ok(exit) => (
+                    State::Failed,
+                    format!("its systemd ended: {exit:?}; {}", tail(&self.log())),
+                ),
+                Err(error) => (State::Failed, error.to_string()),
+            };
+            self.say(state, detail, None);
+            return;
+        }
+    }
+
+    async fn attend(self: Arc<Node>, running: &Arc<Running>) -> io::Result<Exit> {
+        let log = self.log();
+        let ready = self.clone().become_ready(running.clone());
+        let others = async { tokio::join!(ready, running.console.run(&log)) };
+        tokio::select! {
+            exit = running.ended() => exit,
+            _ = others => running.ended().await,
+        }
+    }
+
+    /// Waits for systemd, ssh and etcd, and says what is missing.
+    async fn become_ready(self: Arc<Node>, running: Arc<Running>) {
+        let say = |detail: &str| self.say(State::Booting, detail, Some(running.since));
+        say("systemd");
+        let mut buffer = [0; 4096];
+        while let Ok(length) = running.notify.recv(&mut buffer).await {
+            if buffer[..length]
+                .split(|byte| *byte == b'\n')
+                .any(|line| line == b"READY=1")
+            {
+                break;
+            }
+        }
+        say("ssh");
+        while !self.ssh_answers().await {
+            sleep(PROBE).await;
+        }
+        if self.spec.etcd {
+            say("etcd");
+            while !self.etcd_is_healthy().await {
+                sleep(PROBE).await;
+            }
+        }
+        self.say(State::Ready, "", Some(running.since));
+    }
+
+    async fn ssh_answers(&self) -> bool {
+        let Ok(mut stream) = self.connect(SSH).await else {
+            return false;
+        };
+        let mut banner = [0; 4];
+        matches!(timeout(GRACE, stream.read_exact(&mut banner)).await, Ok(Ok(_)) if &banner == b"SSH-")
+    }
+
+    async fn etcd_is_healthy(&self) -> bool {
+        let ask = async {
+            let mut stream = self.connect(ETCD).await?;
+            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            io::Result::Ok(answer.contains("\"health\": \"true\""))
+        };
+        matches!(timeout(GRACE, ask).await, Ok(Ok(true)))
+    }
+
+    /// A connection from the host's end of the wire.
+    pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        self.host.netns.connect(self.spec.address, port).await
+    }
+
+    /// Down, by itself or by force; its disk stays.
+    pub async fn halt(self: &Arc<Node>, force: bool) {
+        let Some(running) = self.running.lock().await.clone() else {
+            return;
+        };
+        let process = &running.process;
+        if force || process.kill_realtime(POWEROFF).is_err() {
+            let _ = process.kill(Signal::KILL);
+        }
+        let mut status = self.watch();
+        let down = status.wait_for(|status| matches!(status.state, State::Halted | State::Failed));
+        if timeout(GRACE, down).await.is_err() {
+            let _ = process.kill(Signal::KILL);
+            let mut status = self.watch();
+            let _ = status
+                .wait_for(|status| matches!(status.state, State::Halted | State::Failed))
+                .await;
+        }
+    }
+
+    /// Its console, while it runs.
+    pub async fn console(&self) -> Option<Attached> {
+        self.running.lock().await.clone().map(Attached)
+    }
+
+    pub async fn destroy(self: &Arc<Node>) -> io::Result<()> {
+        self.halt(true).await;
+        self.disk.remove()?;
+        self.say(State::New, "", None);
+        Ok(())
+    }
+}
+
+/// A running node's console.
+#[derive(Debug)]
+pub struct Attached(Arc<Running>);
+
+impl std::ops::Deref for Attached {
+    type Target = Console;
+
+    fn deref(&self) -> &Console {
+        &self.0.console
+    }
+}
+
+impl Running {
+    async fn ended(&self) -> io::Result<Exit> {
+        loop {
+            let mut ready = self.end.readable().await?;
+            if let Some(exit) = self.process.ended()? {
+                return Ok(exit);
+            }
+            ready.clear_ready();
+        }
+    }
+}
+
+fn explain<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| io::Error::new(error.kind(), format!("{what}: {error}")))
+}
+
+/// The last lines of a console.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text
+        .lines()
+        .rev()
+        .filter(|line| !line.trim().is_empty())
+        .take(5)
+        .collect();
+    let lines: Vec<&str> = lines.into_iter().rev().map(str::trim_end).collect();
+    format!("the last lines of {}:\n{}", log.display(), lines.join("\n"))
+}

@@ -1,0 +1,139 @@
+//! What `lab` and a lab's supervisor say to each other: lines of JSON over the lab's socket.
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::File;
+
+/// A lab, as its supervisor has to know it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LabSpec {
+    /// Eight hexadecimal digits, the name of all that is the lab's in places shared with others.
+    pub id: String,
+    /// The base image's archive, the programs that go on top of it, and where both are kept unpacked.
+    pub image: ImageSpec,
+    /// Served to the nodes at the host's address.
+    pub discovery: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageSpec {
+    pub archive: PathBuf,
+    pub labnode: PathBuf,
+    pub cache: PathBuf,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NodeSpec {
+    pub name: String,
+    pub address: Ipv4Addr,
+    /// MiB; none: as much as there is.
+    pub memory: Option<u64>,
+    pub cpus: Option<f64>,
+    /// What it is born with.
+    pub files: Vec<File>,
+    /// Ready only once its etcd says that it is healthy.
+    pub etcd: bool,
+}
+
+/// A port of 127.0.0.1 that leads to a node's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    pub host: u16,
+    pub node: String,
+    pub guest: u16,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Have in place what all nodes share.
+    Begin {
+        lab: LabSpec,
+    },
+    /// Have these nodes run; answered by events until all of them are ready, or have failed.
+    Up {
+        nodes: Vec<NodeSpec>,
+        forwards: Vec<Forward>,
+    },
+    Status,
+    /// systemd's own way down, or without it. The disks stay.
+    Halt {
+        nodes: Vec<String>,
+        force: bool,
+    },
+    /// Down and up again.
+    Reload {
+        nodes: Vec<String>,
+        files: Vec<(String, Vec<File>)>,
+    },
+    /// With their disks.
+    Destroy {
+        nodes: Vec<String>,
+    },
+    /// A connection to a node's port: its descriptor comes with the answer.
+    Connect {
+        host: String,
+        port: u16,
+    },
+    /// Attach to a node's console.
+    Console {
+        node: String,
+    },
+    /// Everything down, the supervisor last.
+    End,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// A phase of the whole that is over, and how long it took.
+    Phase {
+        text: String,
+        millis: u64,
+    },
+    Node(NodeStatus),
+    Done,
+    Failed {
+        what: String,
+        place: String,
+        why: String,
+        todo: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    pub name: String,
+    pub address: Ipv4Addr,
+    pub state: State,
+    /// What is still missing, or what went wrong.
+    pub detail: String,
+    /// Since it was started.
+    pub millis: u64,
+    pub boots: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Has no disk yet.
+    New,
+    Booting,
+    Ready,
+    Halted,
+    Failed,
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            State::New => "new",
+            State::Booting => "booting",
+            State::Ready => "ready",
+            State::Halted => "halted",
+            State::Failed => "failed",
+        })
+    }
+}

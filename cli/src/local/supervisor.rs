@@ -1,0 +1,416 @@
+//! The process that a lab is: first of a PID namespace that holds all its nodes, so that nothing outlives it.
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, timeout};
+
+use super::cgroup::Cgroup;
+use super::netns::{Interface, Netns};
+use super::node::{Host, Node};
+use super::protocol::{Event, Forward, LabSpec, NodeSpec, NodeStatus, Request, State};
+use super::{forward, services};
+use crate::image;
+use crate::wire::{self, Port, Wire};
+
+/// The host's own end of the wire.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(172, 17, 8, 1);
+const PREFIX: u8 = 24;
+/// What root's nodes have as their users: a range that systemd leaves to nobody.
+const ROOT_BASE: u32 = 0x7000_0000;
+
+/// Everything that runs.
+struct Lab {
+    host: Host,
+    nodes: BTreeMap<String, Arc<Node>>,
+    forwards: forward::Forwards,
+    services: services::Services,
+}
+
+struct Supervisor {
+    dir: PathBuf,
+    lab: Mutex<Option<Lab>>,
+    ended: watch::Sender<bool>,
+}
+
+/// Serves the lab whose state is in `dir` until it is told to end.
+pub fn run(dir: &Path) -> io::Result<()> {
+    // The kernel's lock, gone with this process however it ends.
+    let lock = fs::File::create(dir.join("lock"))?;
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| io::Error::other("another supervisor serves this lab"))?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    // This namespace's processes, not the host's.
+    mount(
+        c"proc",
+        "/proc",
+        c"proc",
+        MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+        c"",
+    )?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(dir))
+}
+
+async fn serve(dir: &Path) -> io::Result<()> {
+    let socket = dir.join("socket");
+    let _ = fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket)?;
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o600))?;
+    let supervisor = Arc::new(Supervisor {
+        dir: dir.to_path_buf(),
+        lab: Mutex::default(),
+        ended: watch::channel(false).0,
+    });
+    let mut ended = supervisor.ended.subscribe();
+    let mut asked = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    loop {
+        tokio::select! {
+            connection = listener.accept() => {
+                if let Ok((stream, _)) = connection {
+                    let supervisor = supervisor.clone();
+                    tokio::spawn(async move {
+                        let _ = supervisor.talk(stream).await;
+                    });
+                }
+            }
+            _ = asked.recv() => supervisor.end().await,
+            _ = ended.changed() => break,
+        }
+    }
+    let _ = fs::remove_file(&socket);
+    Ok(())
+}
+
+impl Supervisor {
+    async fn talk(self: Arc<Self>, stream: UnixStream) -> io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let request: Request = serde_json::from_str(&line)?;
+        let mut client = Client(stream);
+        match request {
+            Request::Begin { lab } => {
+                let result = self.begin(&lab, &mut client).await;
+                client.finish(result).await
+            }
+            Request::Up { nodes, forwards } => {
+                let result = self.up(nodes, &forwards, &mut client).await;
+                client.finish(result).await
+            }
+            Request::Status => {
+                for status in self.all().await {
+                    client.say(&Event::Node(status)).await?;
+                }
+                client.say(&Event::Done).await
+            }
+            Request::Halt { nodes, force } => {
+                for node in self.nodes(&nodes).await {
+                    node.halt(force).await;
+                    client.say(&Event::Node(node.status())).await?;
+                }
+                client.say(&Event::Done).await
+            }
+            Request::Reload { nodes, files } => {
+                let result = self.reload(&nodes, &files, &mut client).await;
+                client.finish(result).await
+            }
+            Request::Destroy { nodes } => {
+                let result = self.destroy(&nodes, &mut client).await;
+                client.finish(result).await
+            }
+            Request::Connect { host, port } => self.connect(&host, port, client).await,
+            Request::Console { node } => self.console(&node, client).await,
+            Request::End => {
+                self.end().await;
+                client.say(&Event::Done).await?;
+                self.ended.send_replace(true);
+                Ok(())
+            }
+        }
+    }
+
+    /// The nodes of these names; of all, when none is given.
+    async fn nodes(&self, names: &[String]) -> Vec<Arc<Node>> {
+        let lab = self.lab.lock().await;
+        let all = lab.iter().flat_map(|lab| lab.nodes.values());
+        all.filter(|node| names.is_empty() || names.contains(&node.spec.name))
+            .cloned()
+            .collect()
+    }
+
+    async fn all(&self) -> Vec<NodeStatus> {
+        self.nodes(&[]).await.iter().map(|node| node.status()).collect()
+    }
+
+    async fn up(&self, specs: Vec<NodeSpec>, forwards: &[Forward], client: &mut Client) -> io::Result<()> {
+        let mut lab = self.lab.lock().await;
+        let Some(lab_now) = lab.as_mut() else {
+            return Err(io::Error::other("the lab has not begun"));
+        };
+        let mut nodes = Vec::new();
+        for spec in specs {
+            nodes.push(lab_now.node(&self.dir, spec));
+        }
+        lab_now.forwards.set(forwards, &lab_now.nodes)?;
+        drop(lab);
+        for node in &nodes {
+            node.start().await;
+        }
+        follow(&nodes, client).await
+    }
+
+    /// Makes what all nodes share, if it is not there.
+    async fn begin(&self, spec: &LabSpec, client: &mut Client) -> io::Result<()> {
+        let mut lab = self.lab.lock().await;
+        let base = if is_root() { ROOT_BASE } else { 0 };
+        let began = Instant::now();
+        let layers = image::unpacked(&spec.image, base)?;
+        if began.elapsed() > Duration::from_millis(100) {
+            client.phase("image unpacked", began).await?;
+        }
+        if lab.is_none() {
+            *lab = Some(Lab::begin(spec, base, layers)?);
+        }
+        if let Some(lab) = lab.as_mut()
+            && spec.discovery
+        {
+            lab.services
+                .discovery(&spec.image.labnode, &self.dir.join("discovery"), &lab.host.netns)?;
+        }
+        Ok(())
+    }
+
+    async fn reload(
+        &self,
+        names: &[String],
+        files: &[(String, Vec<super::disk::File>)],
+        client: &mut Client,
+    ) -> io::Result<()> {
+        let nodes = self.nodes(names).await;
+        for node in &nodes {
+            node.halt(false).await;
+            client.say(&Event::Node(node.status())).await?;
+            for (_, files) in files.iter().filter(|(name, _)| *name == node.spec.name) {
+                node.disk.create(files)?;
+            }
+        }
+        for node in &nodes {
+            node.start().await;
+        }
+        follow(&nodes, client).await
+    }
+
+    async fn destroy(&self, names: &[String], client: &mut Client) -> io::Result<()> {
+        for node in self.nodes(names).await {
+            node.destroy().await?;
+            client.say(&Event::Node(node.status())).await?;
+        }
+        Ok(())
+    }
+
+    async fn connect(&self, host: &str, port: u16, client: Client) -> io::Result<()> {
+        let connection = if host == HOST.to_string() {
+            let netns = self.lab.lock().await.as_ref().map(|lab| lab.host.netns.clone());
+            match netns {
+                Some(netns) => netns.connect(HOST, port).await,
+                None => return client.refuse("the lab has not begun").await,
+            }
+        } else {
+            let nodes = self.nodes(&[]).await;
+            match nodes
+                .iter()
+                .find(|node| node.spec.name == host || node.spec.address.to_string() == host)
+            {
+                Some(node) => node.connect(port).await,
+                None => return client.refuse(&format!("{host} is no node of this lab")).await,
+            }
+        };
+        match connection {
+            Ok(stream) => forward::hand_over(client.0.into_inner(), &stream).await,
+            Err(error) => client.refuse(&format!("{host}:{port}: {error}")).await,
+        }
+    }
+
+    async fn console(&self, name: &str, mut client: Client) -> io::Result<()> {
+        let nodes = self.nodes(&[name.to_string()]).await;
+        let Some(console) = nodes.first().map(|node| node.console()) else {
+            return client.refuse(&format!("{name} is no node of this lab")).await;
+        };
+        let Some(running) = console.await else {
+            return client.refuse(&format!("{name} does not run")).await;
+        };
+        client.say(&Event::Done).await?;
+        let mut output = running.attach();
+        let mut typed = [0; 1024];
+        loop {
+            tokio::select! {
+                bytes = output.recv() => match bytes {
+                    Ok(bytes) => client.0.write_all(&bytes).await?,
+                    Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(_) => return Ok(()),
+                },
+                read = client.0.read(&mut typed) => match read? {
+                    0 => return Ok(()),
+                    read => running.type_in(&typed[..read]).await?,
+                },
+            }
+        }
+    }
+
+    /// Everything down, in order where the nodes follow.
+    async fn end(&self) {
+        let nodes = self.nodes(&[]).await;
+        let downs: Vec<_> = nodes
+            .iter()
+            .cloned()
+            .map(|node| tokio::spawn(async move { node.halt(false).await }))
+            .collect();
+        for down in downs {
+            let _ = down.await;
+        }
+        if let Some(mut lab) = self.lab.lock().await.take() {
+            lab.services.end().await;
+            lab.host.wire.close();
+            lab.host.cgroup.remove();
+        }
+        self.ended.send_replace(true);
+    }
+}
+
+impl Lab {
+    fn begin(spec: &LabSpec, base: u32, layers: Vec<PathBuf>) -> io::Result<Lab> {
+        let cgroup = Cgroup::of_lab(&spec.id)?;
+        // Of a supervisor that was killed.
+        cgroup.remove();
+        cgroup.create()?;
+        let wire = Wire::new()?;
+        let netns = Netns::new()?;
+        let mac = wire::mac(HOST);
+        let tap = netns.tap(&Interface {
+            name: "lab0".into(),
+            mac,
+            address: HOST,
+            prefix: PREFIX,
+            gateway: None,
+        })?;
+        wire.plug(Port { mac, tap })?;
+        let host = Host {
+            wire,
+            netns,
+            address: HOST,
+            prefix: PREFIX,
+            cgroup,
+            base,
+            layers,
+        };
+        Ok(Lab {
+            host,
+            nodes: BTreeMap::new(),
+            forwards: forward::Forwards::default(),
+            services: services::Services::default(),
+        })
+    }
+
+    /// The node of this name, made if it is new.
+    fn node(&mut self, dir: &Path, spec: NodeSpec) -> Arc<Node> {
+        let known = self
+            .nodes
+            .get(&spec.name)
+            .filter(|node| node.status().state != State::New);
+        if let Some(node) = known {
+            return node.clone();
+        }
+        let name = spec.name.clone();
+        let node = Node::new(spec, &dir.join("nodes"), self.host.clone());
+        self.nodes.insert(name, node.clone());
+        node
+    }
+}
+
+/// Tells of each change until all are ready, or one never will be.
+async fn follow(nodes: &[Arc<Node>], client: &mut Client) -> io::Result<()> {
+    let (changes, mut changed) = tokio::sync::mpsc::channel(64);
+    for node in nodes {
+        let (mut status, changes) = (node.watch(), changes.clone());
+        tokio::spawn(async move {
+            loop {
+                let now = status.borrow_and_update().clone();
+                let last = now.state != State::Booting;
+                if changes.send(now).await.is_err() || last || status.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    drop(changes);
+    while let Some(status) = changed.recv().await {
+        client.say(&Event::Node(status)).await?;
+    }
+    match nodes
+        .iter()
+        .map(|node| node.status())
+        .find(|status| status.state != State::Ready)
+    {
+        Some(status) => Err(io::Error::other(format!(
+            "{} is not up: {}",
+            status.name, status.detail
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Root on the host, not of a namespace that an ordinary user made.
+fn is_root() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// The other end of a request.
+struct Client(BufReader<UnixStream>);
+
+impl Client {
+    async fn say(&mut self, event: &Event) -> io::Result<()> {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        timeout(Duration::from_secs(10), self.0.write_all(&line)).await?
+    }
+
+    async fn phase(&mut self, text: &str, began: Instant) -> io::Result<()> {
+        let millis = began.elapsed().as_millis() as u64;
+        self.say(&Event::Phase {
+            text: text.into(),
+            millis,
+        })
+        .await
+    }
+
+    async fn refuse(mut self, why: &str) -> io::Result<()> {
+        self.say(&Event::Failed {
+            what: "the lab cannot do that".into(),
+            place: "its supervisor".into(),
+            why: why.into(),
+            todo: "lab status".into(),
+        })
+        .await
+    }
+
+    async fn finish(mut self, result: io::Result<()>) -> io::Result<()> {
+        match result {
+            Ok(()) => self.say(&Event::Done).await,
+            Err(error) => self.refuse(&error.to_string()).await,
+        }
+    }
+}

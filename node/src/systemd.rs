@@ -1,0 +1,134 @@
+//! systemd over D-Bus: units enabled, reloaded, started and waited for. The only file that names zbus.
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use zbus::{Connection, MatchRule, Message, MessageStream, connection};
+use zbus::{OwnedObjectPath, Variant};
+
+use crate::cloudconfig::go::errno;
+
+const NAME: &str = "org.freedesktop.systemd1";
+const PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+
+/// Where the system's bus listens, if the environment does not say.
+const SOCKET: &str = "/run/dbus/system_bus_socket";
+
+/// How long a method may take to answer; jobs are waited for longer.
+const METHOD: Duration = Duration::from_secs(90);
+
+/// The commands of a unit, as systemctl and as the manager call them.
+const COMMANDS: &[(&str, &str)] = &[
+    ("start", "StartUnit"),
+    ("stop", "StopUnit"),
+    ("restart", "RestartUnit"),
+    ("reload", "ReloadUnit"),
+    ("try-restart", "TryRestartUnit"),
+    ("reload-or-restart", "ReloadOrRestartUnit"),
+    ("reload-or-try-restart", "ReloadOrTryRestartUnit"),
+];
+
+/// The manager's method for a unit command.
+pub fn method(command: &str) -> Option<&'static str> {
+    let found = COMMANDS.iter().find(|(name, _)| *name == command);
+    found.map(|(_, method)| *method)
+}
+
+pub struct Systemd(Connection);
+
+impl Systemd {
+    /// On the bus that `address` names (DBUS_SYSTEM_BUS_ADDRESS), or the system's own.
+    pub async fn connect(address: Option<&str>) -> Result<Systemd, String> {
+        let of_path = |address: &str| {
+            let list = address.split(';').next()?.strip_prefix("unix:")?;
+            list.split(',')
+                .find_map(|pair| Some(pair.strip_prefix("path=")?.to_string()))
+        };
+        let builder = match address.filter(|address| !address.is_empty()) {
+            Some(address) => match of_path(address) {
+                Some(path) => unix(&path)?,
+                None => connection::Builder::address(address),
+            },
+            None => unix(SOCKET)?,
+        };
+        let connected = builder.method_timeout(METHOD).build().await;
+        connected.map(Systemd).map_err(|error| reason(&error))
+    }
+
+    async fn call<B>(&self, method: &str, body: &B) -> Result<Message, String>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
+        let call = self.0.call_method(Some(NAME), PATH, Some(MANAGER), method, body);
+        call.await.map_err(|error| reason(&error))
+    }
+
+    pub async fn reload(&self) -> Result<(), String> {
+        self.call("Reload", &()).await.map(drop)
+    }
+
+    /// Links that stand in the way are replaced.
+    pub async fn enable(&self, unit: &str, runtime: bool) -> Result<(), String> {
+        self.call("EnableUnitFiles", &(vec![unit], runtime, true))
+            .await
+            .map(drop)
+    }
+
+    /// Runs a unit command and waits until its job is over; the result is systemd's word for it: done, failed, ...
+    pub async fn command(&self, unit: &str, command: &str) -> Result<String, String> {
+        let method = method(command).ok_or_else(|| format!("Unsupported systemd command {command:?}"))?;
+        let rule = MatchRule::builder()
+            .msg_type(zbus::message::Type::Signal)
+            .sender(NAME)
+            .interface(MANAGER)
+            .member("JobRemoved")
+            .build()
+            .map_err(|error| reason(&error))?;
+        // Listening begins before the job, which may be over before its number is known here.
+        let signals = MessageStream::for_match_rule(rule, &self.0, None).await;
+        let mut signals = signals.map_err(|error| reason(&error))?;
+        self.call("Subscribe", &()).await?;
+        let reply = self.call(method, &(unit, "replace")).await?;
+        let job: OwnedObjectPath = reply.body().deserialize().map_err(|error| reason(&error))?;
+        while let Some(signal) = signals.next().await {
+            let signal = signal.map_err(|error| reason(&error))?;
+            let body = signal.body();
+            let removed = body.deserialize::<(u32, OwnedObjectPath, String, String)>();
+            if let Ok((_, path, _, result)) = removed {
+                if path == job {
+                    return Ok(result);
+                }
+            }
+        }
+        Err(format!("the bus went away while the job of {unit} ran"))
+    }
+
+    /// Starts a service that is not on disk; it is not waited for.
+    pub async fn start_transient(&self, unit: &str, description: &str, command: &[String]) -> Result<(), String> {
+        let program = command.first().cloned().unwrap_or_default();
+        let exec = vec![(program, command.to_vec(), false)];
+        let properties = vec![
+            ("Description", Variant::from(description)),
+            ("ExecStart", Variant::from(exec)),
+        ];
+        let auxiliary: Vec<(&str, Vec<(&str, Variant)>)> = Vec::new();
+        let body = (unit, "replace", properties, auxiliary);
+        self.call("StartTransientUnit", &body).await.map(drop)
+    }
+}
+
+/// Connects here, so that what fails is told with the socket's path.
+fn unix(path: &str) -> Result<connection::Builder<'static>, String> {
+    let stream = UnixStream::connect(path);
+    let stream = stream.map_err(|error| format!("dial unix {path}: connect: {}", errno(&error)))?;
+    Ok(connection::Builder::unix_stream(stream))
+}
+
+/// The text of an error that the other side sent, or the error itself.
+fn reason(error: &zbus::Error) -> String {
+    match error {
+        zbus::Error::MethodError(_, Some(text), _) => text.clone(),
+        error => error.to_string(),
+    }
+}
