@@ -162,4 +162,15 @@ mod tests {
             assert!(table.contains(&row.map(String::from)), "{row:?}");
         }
     }
+
+    #[test]
+    fn the_documentation_has_every_setting_with_its_default() {
+        let page = include_str!("../../../docs/lab.yaml.md");
+        let table = resolve(Raw::default(), None, Raw::default(), None).expect("defaults").table();
+        for [name, value, _] in table {
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{name}`")));
+            let row = row.unwrap_or_else(|| panic!("{name} is not in docs/lab.yaml.md"));
+            assert!(value == "-" || row.contains(&format!("| {value}")), "{name}: {value} in {row}");
+        }
+    }
 }
