@@ -62,10 +62,6 @@ impl Cgroup {
         )?)
     }
 
-    pub fn freeze(&self, frozen: bool) -> io::Result<()> {
-        fs::write(self.path.join("cgroup.freeze"), if frozen { "1" } else { "0" })
-    }
-
     /// The group and all beneath it, which must be without processes.
     pub fn remove(&self) {
         remove(&self.path);

@@ -1,7 +1,7 @@
 //! Network configurations of clouds, as networkd's units. A format is a file here and a row in `FORMATS`.
-mod debian;
-mod packet;
-mod vmware;
+pub mod debian;
+pub mod packet;
+pub mod vmware;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
