@@ -1,7 +1,7 @@
 # `make test` needs root, a Rust toolchain and a Debian machine; it installs the rest.
 
 # What the tests run besides our own programs.
-PACKAGES = etcd-client etcd-server git python3 python3-venv curl iproute2 openssl procps util-linux tree vagrant vagrant-libvirt
+PACKAGES = dbus-daemon etcd-client etcd-server git python3 python3-venv curl iproute2 openssl procps util-linux tree vagrant vagrant-libvirt
 export DEBIAN_FRONTEND = noninteractive
 
 # One build of everything, tests and programs, so that dependencies are compiled once; the dev profile optimises
@@ -29,14 +29,28 @@ bench:
 	cargo build --release --locked -p labnode -p corelab-tests
 	$${CARGO_TARGET_DIR:-target}/release/bench
 
-# Linking needs a C compiler, which a fresh Debian lacks.
-up:
-	@command -v cc >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends gcc libc6-dev; }
-	@echo "building labnode and lab (minutes the first time, nothing afterwards)"
-	@cargo build -q --release --locked -p labnode -p lab
-	@$${CARGO_TARGET_DIR:-target}/release/lab up
+# What `lab up` needs of Debian, and a C compiler to link with.
+UP_PACKAGES = gcc libc6-dev mmdebstrap openssh-client
 
-.PHONY: test packages bench up fuzz
+# The image is made while the programs are built.
+up:
+	@$(MAKE) -s packages PACKAGES="$(UP_PACKAGES)"
+	@mkdir -p target
+	@echo "building the node image, and labnode and lab (minutes the first time, nothing afterwards)"
+	@image=$$PWD/target/image.tar; \
+	[ -e $$image ] || sh images/build $$image >target/image.log 2>&1 & \
+	cargo build --release --locked -p labnode -p lab && wait $$! && \
+	bin=$${CARGO_TARGET_DIR:-target}/release && \
+	{ [ -e "$$($$bin/lab image path)" ] || $$bin/lab image add $$image; } && $$bin/lab up
+
+# Programs and image for machines without Rust.
+dist:
+	cargo build --release --locked -p labnode -p lab
+	bin=$${CARGO_TARGET_DIR:-target}/release && $$bin/lab image build && \
+	rm -rf target/dist && mkdir -p target/dist/corelab && \
+	cp $$bin/lab $$bin/labnode "$$($$bin/lab image path)" README.md LICENSE-* target/dist/corelab/ && \
+	strip target/dist/corelab/lab target/dist/corelab/labnode && \
+	tar -C target/dist -czf target/corelab-$$(uname -m).tar.gz corelab && ls -l target/corelab-*.tar.gz
 
 # Feeds each parser of bytes from outside with what libFuzzer makes of the seeds, a minute each; a finding is kept in
 # tests/fuzz/artifacts and becomes a test. Without a sanitizer the stable compiler will do.

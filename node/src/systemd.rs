@@ -95,10 +95,10 @@ impl Systemd {
             let signal = signal.map_err(|error| reason(&error))?;
             let body = signal.body();
             let removed = body.deserialize::<(u32, OwnedObjectPath, String, String)>();
-            if let Ok((_, path, _, result)) = removed {
-                if path == job {
-                    return Ok(result);
-                }
+            if let Ok((_, path, _, result)) = removed
+                && path == job
+            {
+                return Ok(result);
             }
         }
         Err(format!("the bus went away while the job of {unit} ran"))
@@ -125,10 +125,140 @@ fn unix(path: &str) -> Result<connection::Builder<'static>, String> {
     Ok(connection::Builder::unix_stream(stream))
 }
 
-/// The text of an error that the other side sent, or the error itself.
+/// The text of an error that the other side sent, without the error's name; or the error itself.
 fn reason(error: &zbus::Error) -> String {
-    match error {
-        zbus::Error::MethodError(_, Some(text), _) => text.clone(),
-        error => error.to_string(),
+    if let zbus::Error::MethodError(_, Some(text), _) = error {
+        return text.clone();
+    }
+    let text = error.to_string();
+    match text.split_once(": ") {
+        Some((name, text)) if name.starts_with("org.freedesktop.") => text.to_string(),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    use super::*;
+
+    /// A bus of its own, with a manager on it that answers as systemd does.
+    struct Bus {
+        _daemon: tokio::process::Child,
+        _dir: tempfile::TempDir,
+        address: String,
+    }
+
+    impl Bus {
+        async fn start() -> Bus {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let address = format!("unix:path={}/bus", dir.path().display());
+            let mut command = tokio::process::Command::new("dbus-daemon");
+            command.args(["--session", "--nofork", "--print-address", "--address", &address]);
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+            let mut daemon = command
+                .spawn()
+                .expect("dbus-daemon: `make test` installs what the tests need");
+            // It says its address once it listens.
+            let mut said = String::new();
+            let stdout = daemon.stdout.take().expect("its stdout");
+            BufReader::new(stdout).read_line(&mut said).await.expect("its address");
+            Bus {
+                _daemon: daemon,
+                _dir: dir,
+                address,
+            }
+        }
+
+        /// A manager whose jobs of units called "fails" fail; other jobs end in between.
+        async fn manage(&self) -> tokio::task::JoinHandle<Vec<String>> {
+            let built = connection::Builder::address(self.address.as_str()).build().await;
+            let manager = built.expect("a connection");
+            let mut calls = MessageStream::from(&manager);
+            manager.request_name(NAME).await.expect("systemd's name");
+            tokio::spawn(async move {
+                let mut seen = Vec::new();
+                while let Some(Ok(call)) = calls.next().await {
+                    let header = call.header();
+                    let member = header.member().map(|name| name.to_string()).unwrap_or_default();
+                    if header.message_type() != zbus::message::Type::MethodCall {
+                        continue;
+                    }
+                    seen.push(member.clone());
+                    if !COMMANDS.iter().any(|(_, method)| *method == member) {
+                        match member.as_str() {
+                            "StartTransientUnit" => manager.reply(&header, &OwnedObjectPath::default()).await,
+                            "Reload" if seen.len() > 3 => {
+                                let text = "reloading failed";
+                                manager
+                                    .reply_error(&header, "org.freedesktop.DBus.Error.Failed", &text)
+                                    .await
+                            }
+                            _ => manager.reply(&header, &()).await,
+                        }
+                        .expect("a reply");
+                        if member == "StartTransientUnit" {
+                            return seen;
+                        }
+                        continue;
+                    }
+                    let (unit, mode): (String, String) = call.body().deserialize().expect("a unit");
+                    assert_eq!(mode, "replace");
+                    let job = |number: u32| OwnedObjectPath::try_from(format!("{PATH}/job/{number}")).expect("a path");
+                    let removed = async |number: u32, result: &str| {
+                        let body = (number, job(number), unit.as_str(), result);
+                        let sent = manager
+                            .emit_signal(None::<&str>, PATH, MANAGER, "JobRemoved", &body)
+                            .await;
+                        sent.expect("a signal");
+                    };
+                    // One that is over before its number is known to who asked for it.
+                    removed(6, "canceled").await;
+                    removed(7, if unit.contains("fails") { "failed" } else { "done" }).await;
+                    manager.reply(&header, &job(7)).await.expect("a reply");
+                    removed(8, "dependency").await;
+                }
+                seen
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_is_over_when_its_own_job_is() {
+        let bus = Bus::start().await;
+        let manager = bus.manage().await;
+        let systemd = Systemd::connect(Some(&bus.address)).await.expect("a connection");
+        assert_eq!(systemd.command("a.service", "start").await.as_deref(), Ok("done"));
+        assert_eq!(
+            systemd.command("fails.service", "try-restart").await.as_deref(),
+            Ok("failed")
+        );
+        assert_eq!(systemd.enable("a.service", false).await, Ok(()));
+        assert_eq!(systemd.reload().await, Err("reloading failed".into()));
+        let command = ["/bin/bash".to_string(), "/x".to_string()];
+        assert_eq!(systemd.start_transient("t.service", "text", &command).await, Ok(()));
+        let seen = manager.await.expect("the manager");
+        assert_eq!(
+            seen,
+            [
+                "Subscribe",
+                "StartUnit",
+                "Subscribe",
+                "TryRestartUnit",
+                "EnableUnitFiles",
+                "Reload",
+                "StartTransientUnit"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_is_not_there_is_named() {
+        let error = Systemd::connect(Some("unix:path=/nowhere/bus")).await.err();
+        let expected = "dial unix /nowhere/bus: connect: no such file or directory";
+        assert_eq!(error.as_deref(), Some(expected));
     }
 }

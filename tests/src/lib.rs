@@ -3,6 +3,7 @@
 //!
 //! A test needs root (it mounts and unshares), and the binary: `cargo build -p labnode`.
 pub mod ca;
+pub mod cloudinit;
 pub mod cluster;
 pub mod disk;
 pub mod ec2;

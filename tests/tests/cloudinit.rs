@@ -1,93 +1,12 @@
 //! coreos-cloudinit: the runs recorded from the original replayed, and what `--strict` does better.
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use corelab_tests::cloudinit::{Machine, without_numbers, without_stamp};
 use corelab_tests::{tools, tree};
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// A root with what every recorded run found, and a directory to run in.
-struct Machine {
-    dir: TempDir,
-}
-
-impl Machine {
-    fn new() -> Machine {
-        let machine = Machine {
-            dir: tempfile::tempdir().expect("a temporary directory"),
-        };
-        for dir in ["cwd", "root/opt"] {
-            fs::create_dir_all(machine.dir.path().join(dir)).expect("a directory");
-        }
-        machine.write("/etc/passwd", b"root:x:0:0:root:/root:/bin/bash\n");
-        machine.write("/etc/group", b"root:x:0:\n");
-        machine.write("/etc/hostname", b"orig-host\n");
-        machine
-    }
-
-    fn root(&self) -> PathBuf {
-        self.dir.path().join("root")
-    }
-
-    fn cwd(&self) -> PathBuf {
-        self.dir.path().join("cwd")
-    }
-
-    fn write(&self, path: &str, content: &[u8]) {
-        let path = self.root().join(path.trim_start_matches('/'));
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        fs::write(path, content).expect("a file");
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(tools::labnode());
-        command
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .current_dir(self.cwd());
-        command.arg("coreos-cloudinit").arg("--root").arg(self.root());
-        command
-    }
-
-    /// Runs on this user-data, with commands and calls only written down.
-    #[track_caller]
-    fn run(&self, args: &[&str], user_data: &[u8]) -> Output {
-        fs::write(self.cwd().join("u"), user_data).expect("user-data");
-        let mut command = self.command();
-        command
-            .arg("--trace")
-            .arg(self.trace())
-            .args(["-from-file", "u", "-workspace", "/ws"]);
-        tools::run(command.args(args))
-    }
-
-    fn trace(&self) -> PathBuf {
-        self.dir.path().join("trace")
-    }
-
-    fn calls(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.trace()).unwrap_or_default();
-        text.lines().map(without_numbers).collect()
-    }
-}
-
-/// Names that were made up by chance, without their numbers.
-fn without_numbers(text: &str) -> String {
-    let mut out = text.to_string();
-    for prefix in ["/scripts/", "coreos-cloudinit-", "cloudinit-temp"] {
-        let mut parts = out.split(prefix);
-        let mut next = parts.next().unwrap_or_default().to_string();
-        for part in parts {
-            let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
-            let number = if rest.len() < part.len() { "N" } else { "" };
-            next += &format!("{prefix}{number}{rest}");
-        }
-        out = next;
-    }
-    out
-}
 
 /// The validator's rules, by what their messages have in common: within one the order is the original's map's.
 fn rule(line: &str) -> Option<usize> {
@@ -122,17 +41,6 @@ fn log(text: &str) -> Vec<String> {
         at = end.max(at + 1);
     }
     lines
-}
-
-fn without_stamp(line: &str) -> &str {
-    let is_stamp = |stamp: &str| {
-        let shape = |c: char| if c.is_ascii_digit() { '0' } else { c };
-        stamp.chars().map(shape).collect::<String>() == "0000/00/00 00:00:00 "
-    };
-    match line.get(..20) {
-        Some(stamp) if is_stamp(stamp) => &line[20..],
-        _ => line,
-    }
 }
 
 /// What is wrong with one run; nothing if it is as recorded.
@@ -256,5 +164,203 @@ fn every_recorded_run_ends_the_same() {
         failed.len(),
         cases.len(),
         failed.join("\n")
+    );
+}
+
+#[track_caller]
+fn assert_untouched(machine: &Machine, before: &tree::Tree, output: &Output) {
+    let changed = tree::difference(before, &tree::read(&machine.root()));
+    assert!(changed.is_empty(), "{changed:?}\n{}", tools::outputs(output));
+}
+
+fn stderr(output: &Output) -> String {
+    log(&String::from_utf8_lossy(&output.stderr)).join("\n")
+}
+
+#[test]
+fn strictly_an_error_points_at_its_place_and_nothing_is_applied() {
+    let machine = Machine::new();
+    let before = tree::read(&machine.root());
+    let text = b"#cloud-config\nhostnmae: core-01\nwrite_files:\n- path: /opt/x\n  permissions: 420\n  content: $public_ipv4\n";
+    for (args, end) in [
+        (&["-strict", "-validate"][..], "\n3 errors"),
+        (&["-strict"], "\n3 errors; nothing was applied"),
+    ] {
+        let output = machine.run(args, text);
+        assert_eq!(output.status.code(), Some(1));
+        let stderr = stderr(&output);
+        for expected in [
+            "u:2:1: error: unrecognized key \"hostnmae\": did you mean \"hostname\"?\n  2 | hostnmae: core-01\n    | ^",
+            "u:5:16: error: permissions 420 look like 0644",
+            "u:6:12: error: $public_ipv4 has no value here: set COREOS_PUBLIC_IPV4",
+        ] {
+            assert!(stderr.contains(expected), "no {expected:?} in\n{stderr}");
+        }
+        assert!(stderr.ends_with(end), "no {end:?} at the end of\n{stderr}");
+        assert_untouched(&machine, &before, &output);
+        assert_eq!(machine.calls(), [""; 0]);
+    }
+}
+
+#[test]
+fn strictly_nothing_is_half_applied() {
+    let machine = Machine::new();
+    for (why, text) in [
+        (
+            "cannot be below /opt/f",
+            "write_files:\n- {path: /opt/a, content: a}\n- {path: /opt/f, content: f}\n- {path: /opt/f/g, content: g}\n",
+        ),
+        (
+            "no user or group for owner \"nobody-here\"",
+            "write_files:\n- {path: /opt/a, content: a}\n- {path: /opt/b, owner: nobody-here}\n",
+        ),
+        (
+            "open /usr/share/coreos/update.conf",
+            "write_files:\n- {path: /opt/a, content: a}\ncoreos: {update: {group: g}}\n",
+        ),
+        (
+            "/etc is a directory",
+            "write_files:\n- {path: /opt/a, content: a}\n- {path: /etc, content: a}\n",
+        ),
+    ] {
+        let before = tree::read(&machine.root());
+        let output = machine.run(&["-strict"], format!("#cloud-config\n{text}").as_bytes());
+        assert_eq!(output.status.code(), Some(1), "{}", tools::outputs(&output));
+        assert!(
+            stderr(&output).contains(why),
+            "no {why:?} in\n{}",
+            tools::outputs(&output)
+        );
+        assert_untouched(&machine, &before, &output);
+    }
+}
+
+#[test]
+fn strictly_values_are_escaped_and_a_scripts_first_line_counts() {
+    let machine = Machine::new();
+    let output = machine.run(
+        &["-strict"],
+        b"#cloud-config\ncoreos:\n  etcd2:\n    name: 'a\"b 5%'\n  units:\n  - {name: x.service, command: start}\n",
+    );
+    assert!(output.status.success(), "{}", tools::outputs(&output));
+    let drop_in = fs::read_to_string(
+        machine
+            .root()
+            .join("run/systemd/system/etcd2.service.d/20-cloudinit.conf"),
+    );
+    assert_eq!(
+        drop_in.expect("a drop-in"),
+        "[Service]\nEnvironment=\"ETCD_NAME=a\\\"b 5%%\"\n"
+    );
+    assert_eq!(
+        machine.calls(),
+        ["DBUS Reload []", "DBUS StartUnit ['x.service', 'replace']"]
+    );
+    let output = machine.run(&["-strict"], b"#!/usr/bin/python3\nprint(1)\n");
+    assert!(output.status.success(), "{}", tools::outputs(&output));
+    let calls = machine.calls();
+    assert!(
+        calls[0].contains("['/ws/scripts/N', ['/ws/scripts/N'], False]"),
+        "{calls:?}"
+    );
+}
+
+#[test]
+fn strictly_what_cannot_be_read_fails_validation() {
+    let machine = Machine::new();
+    let output = tools::run(machine.command().args(["-from-file", "/opt", "-validate", "-strict"]));
+    assert_eq!(output.status.code(), Some(1), "{}", tools::outputs(&output));
+    assert!(
+        stderr(&output).contains("read /opt: is a directory"),
+        "{}",
+        tools::outputs(&output)
+    );
+}
+
+#[test]
+fn applying_twice_leaves_what_applying_once_leaves() {
+    let machine = Machine::new();
+    machine.write("/etc/coreos/update.conf", b"GROUP=alpha\n");
+    let text = b"#cloud-config\nhostname: a\nmanage_etc_hosts: localhost\nwrite_files:\n- {path: /opt/a, content: a, owner: root}\ncoreos:\n  etcd2: {name: n}\n  flannel: {interface: eth0}\n  update: {reboot-strategy: 'off'}\n  units:\n  - {name: m.service, mask: true, content: x}\n  - {name: r.service, runtime: true, content: x}\n";
+    for strict in [&[][..], &["-strict"]] {
+        let output = machine.run(strict, text);
+        assert!(output.status.success(), "{}", tools::outputs(&output));
+        let once = tree::read(&machine.root());
+        let again = machine.run(strict, text);
+        assert!(again.status.success(), "{}", tools::outputs(&again));
+        assert_eq!(tree::difference(&once, &tree::read(&machine.root())), tree::Tree::new());
+    }
+}
+
+/// Without update-ssh-keys the applet keeps authorized_keys itself: a set of keys under each name, and all of them together.
+#[test]
+fn keys_are_kept_where_there_is_no_update_ssh_keys() {
+    let machine = Machine::new();
+    machine.write(
+        "/etc/passwd",
+        b"root:x:0:0:root:/root:/bin/bash\ncore:x:500:500::/srv/core:/bin/bash\n",
+    );
+    let bin = machine.dir.path().join("bin");
+    fs::create_dir(&bin).expect("a directory");
+    fs::write(
+        machine.cwd().join("u"),
+        "#cloud-config\nssh_authorized_keys: [' ssh-rsa A ', ssh-rsa B]\n",
+    )
+    .expect("user-data");
+    for (name, expected) in [
+        ("one", "ssh-rsa A\nssh-rsa B\n"),
+        ("two", "ssh-rsa A\nssh-rsa B\nssh-rsa A\nssh-rsa B\n"),
+    ] {
+        let mut command = machine.command();
+        command
+            .env("PATH", &bin)
+            .args(["-from-file", "u", "-ssh-key-name", name]);
+        let output = tools::run(&mut command);
+        assert!(output.status.success(), "{}", tools::outputs(&output));
+        let tree = tree::read(&machine.root());
+        let keys = &tree["/srv/core/.ssh/authorized_keys"];
+        assert_eq!(
+            (keys["content"].as_str(), keys["mode"].as_str(), keys["uid"].as_u64()),
+            (Some(expected), Some("0600"), Some(500))
+        );
+    }
+}
+
+/// Programs that really run: accounts are made in the tree, the machine keeps its name and its users.
+#[test]
+fn a_tree_apart_is_set_up_without_touching_the_machine() {
+    let machine = Machine::new();
+    for name in ["shadow", "gshadow"] {
+        machine.write(&format!("/etc/{name}"), b"root:*:19000:0:99999:7:::\n");
+    }
+    let user_data = "#cloud-config\nhostname: apart\nusers:\n- {name: in-the-tree, gecos: In Tree, homedir: /srv/t, shell: /bin/sh, ssh-authorized-keys: [ssh-rsa T]}\n- {name: root, passwd: hashed}\n";
+    fs::write(machine.cwd().join("u"), user_data).expect("user-data");
+    let output = tools::run(machine.command().args(["-strict", "-from-file", "u"]));
+    assert!(output.status.success(), "{}", tools::outputs(&output));
+    let read = |path: &str| fs::read_to_string(machine.root().join(path)).unwrap_or_default();
+    assert_eq!(read("etc/hostname"), "apart\n");
+    assert!(
+        read("etc/passwd").contains(":In Tree:/srv/t:/bin/sh\n"),
+        "{}",
+        read("etc/passwd")
+    );
+    assert!(read("etc/shadow").contains("root:hashed:"), "{}", read("etc/shadow"));
+    assert_eq!(read("srv/t/.ssh/authorized_keys"), "ssh-rsa T\n");
+    assert!(
+        !fs::read_to_string("/etc/passwd")
+            .expect("the machine's users")
+            .contains("in-the-tree")
+    );
+    fs::write(
+        machine.cwd().join("u"),
+        "#cloud-config\ncoreos: {units: [{name: x.service, command: start}]}\n",
+    )
+    .expect("user-data");
+    let output = tools::run(machine.command().args(["-from-file", "u"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("no systemd is known for"),
+        "{}",
+        tools::outputs(&output)
     );
 }

@@ -69,6 +69,32 @@ fn only_raft_knows_openraft() {
 }
 
 #[test]
+fn only_systemd_knows_zbus() {
+    let outside = |path: &str| path.starts_with("node/src/") && path != "node/src/systemd.rs";
+    forbid("zbus is named outside node/src/systemd.rs", outside, |line| {
+        has_word(line, "zbus")
+    });
+}
+
+#[test]
+fn cloudconfig_knows_no_disk_no_network_and_no_clock() {
+    let absent = [
+        "tokio",
+        "std::fs",
+        "std::process",
+        "TcpStream",
+        "SystemTime",
+        "Instant",
+        "rand",
+        "reqwest",
+    ];
+    let in_it = |path: &str| path.starts_with("node/src/cloudconfig/");
+    forbid("node/src/cloudconfig is pure: it must not name this", in_it, |line| {
+        absent.iter().any(|name| has_word(line, name))
+    });
+}
+
+#[test]
 fn kv_knows_no_clock_no_disk_no_network_and_no_chance() {
     let absent = [
         "tokio",

@@ -9,51 +9,33 @@ use rustix::fs::FlockOperation;
 
 use crate::local::protocol::ImageSpec;
 
-const PACKAGES: &str = include_str!("../../../images/packages");
-const CUSTOMIZE: &str = include_str!("../../../images/customize");
-const SUITE: &str = "bookworm";
+/// What makes the base, by name: `build` is called with the archive to make.
+const SOURCES: [(&str, &str); 3] = [
+    ("build", include_str!("../../../images/build")),
+    ("customize", include_str!("../../../images/customize")),
+    ("packages", include_str!("../../../images/packages")),
+];
 /// About how many lines mmdebstrap prints.
 pub const STEPS: u64 = 40;
-/// Nobody reads these in a node, and they are more than half of it.
-const LEFT_OUT: [&str; 6] = [
-    "/usr/share/doc/*",
-    "/usr/share/man/*",
-    "/usr/share/info/*",
-    "/usr/share/locale/*",
-    "/usr/share/lintian/*",
-    "/usr/share/bash-completion/*",
-];
 
 /// By what it is made of: the same name is the same image.
 pub fn archive_name() -> String {
-    let mut parts = vec![SUITE.as_bytes(), PACKAGES.as_bytes(), CUSTOMIZE.as_bytes()];
-    parts.extend(LEFT_OUT.iter().map(|path| path.as_bytes()));
+    let parts = SOURCES.map(|(_, text)| text.as_bytes());
     format!("base-{}.tar", super::layer::digest(&parts))
 }
 
 /// Has mmdebstrap make the archive; `line` is called with what it says.
 pub fn build(archive: &Path, mut line: impl FnMut(&str)) -> io::Result<()> {
     use std::io::BufRead;
-    let parent = archive.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent)?;
-    let customize = tempfile::Builder::new().prefix("customize").tempfile()?;
-    fs::write(customize.path(), CUSTOMIZE)?;
-    let making = archive.with_extension(format!("{}.part", std::process::id()));
-    let mut command = Command::new("mmdebstrap");
+    fs::create_dir_all(archive.parent().unwrap_or(Path::new(".")))?;
+    let dir = tempfile::Builder::new().prefix("lab-image").tempdir()?;
+    for (name, text) in SOURCES {
+        fs::write(dir.path().join(name), text)?;
+    }
+    let making = archive.with_extension(format!("{}.new", std::process::id()));
+    let mut command = Command::new("sh");
+    command.arg(dir.path().join("build")).arg(&making);
     command
-        .args([
-            "--variant=minbase",
-            "--format=tar",
-            "--aptopt=APT::Install-Recommends \"false\"",
-        ])
-        .arg(format!(
-            "--include={}",
-            PACKAGES.split_whitespace().collect::<Vec<_>>().join(",")
-        ))
-        .args(LEFT_OUT.iter().map(|path| format!("--dpkgopt=path-exclude={path}")))
-        .arg(format!("--customize-hook=sh {} \"$1\"", customize.path().display()))
-        .arg(SUITE)
-        .arg(&making)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
@@ -64,8 +46,8 @@ pub fn build(archive: &Path, mut line: impl FnMut(&str)) -> io::Result<()> {
         line(&last);
     }
     if !child.wait()?.success() {
-        let _ = fs::remove_file(&making);
-        return Err(io::Error::other(format!("mmdebstrap failed: {last}")));
+        let _ = fs::remove_file(making.with_extension("new.part"));
+        return Err(io::Error::other(last));
     }
     fs::rename(&making, archive)
 }

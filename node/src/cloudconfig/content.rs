@@ -72,7 +72,7 @@ pub fn base64(text: &[u8]) -> Result<Vec<u8>, usize> {
     };
     let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
     let skip = |mut at: usize| {
-        while text.get(at).is_some_and(|byte| is_break(byte)) {
+        while text.get(at).is_some_and(&is_break) {
             at += 1;
         }
         at

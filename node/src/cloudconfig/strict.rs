@@ -68,23 +68,56 @@ pub fn check(text: &[u8], values: &Values) -> Vec<Problem> {
         Input::Script => undefined(text, values, &mut problems),
         Input::CloudConfig => {
             undefined(text, values, &mut problems);
-            // The values go in first, as they do when it is applied: an address with colons can break a line.
-            let substituted = substitute::apply(text, values);
-            match yaml::parse(&substituted) {
+            // Values go in before it is parsed, as they do when it is applied; one that is missing is told of once.
+            let mut known = values.clone();
+            for (variable, env) in substitute::VARIABLES {
+                let any = if variable.ends_with('6') { "fe80::1" } else { "0.0.0.0" };
+                let value = known.entry(env).or_default();
+                if value.is_empty() {
+                    *value = any.into();
+                }
+            }
+            let mut found = Problems::default();
+            match yaml::parse(&substitute::apply(text, &known)) {
                 Ok(document) => {
                     if let Some(document) = document {
-                        top(&document, &mut problems);
+                        top(&document, &mut found);
                     }
                 }
                 Err(error) => {
                     let at = error.at.unwrap_or(Mark { line: 1, column: 1 });
-                    problems.error(at, error.message);
+                    found.error(at, error.message);
                 }
+            }
+            for mut problem in found.0 {
+                problem.at = before_substitution(text, problem.at, &known);
+                problems.0.push(problem);
             }
         }
     }
     problems.0.sort_by_key(|problem| problem.at);
     problems.0
+}
+
+/// The place in the text as it was written of a place behind a value that was put in.
+fn before_substitution(text: &[u8], at: Mark, values: &Values) -> Mark {
+    let line = text.split(|byte| *byte == b'\n').nth(at.line.saturating_sub(1));
+    let line = String::from_utf8_lossy(line.unwrap_or_default()).into_owned();
+    if !line.contains('$') {
+        return at;
+    }
+    let width = |prefix: &str| {
+        String::from_utf8_lossy(&substitute::apply(prefix.as_bytes(), values))
+            .chars()
+            .count()
+    };
+    let ends = line.char_indices().map(|(end, _)| end).chain([line.len()]);
+    let column = ends
+        .enumerate()
+        .filter(|(_, end)| width(&line[..*end]) < at.column)
+        .last();
+    let column = column.map_or(at.column, |(column, _)| column + 1);
+    Mark { column, ..at }
 }
 
 fn undefined(text: &[u8], values: &Values, problems: &mut Problems) {
@@ -106,14 +139,13 @@ fn top(document: &yaml::Value, problems: &mut Problems) {
     for file in files {
         let text = |key| child(file, key).map_or(String::new(), |value| value.raw.clone());
         let encoding = text("encoding");
-        if let (Some(content), Some(known)) = (child(file, "content"), child(file, "encoding")) {
-            if let Data::Text(bytes) = &content.data {
-                if let Err(why) = content::decode(bytes, &encoding) {
-                    if !why.starts_with("Unsupported encoding") || known.raw.is_empty() {
-                        problems.error(content.at, why);
-                    }
-                }
-            }
+        // An encoding that is none is told of where it stands.
+        if let Some(content) = child(file, "content")
+            && let Data::Text(bytes) = &content.data
+            && let Err(why) = content::decode(bytes, &encoding)
+            && !why.starts_with("Unsupported encoding")
+        {
+            problems.error(content.at, why);
         }
         match child(file, "path") {
             None => problems.error(file.at, "a file without a path".into()),
@@ -234,6 +266,15 @@ mod tests {
         assert!(only("#!/bin/sh\necho $private_ipv6\n").starts_with("u:2:6: "));
         assert!(only("#cloud-config\nhostname: a\nhostname: b\n").contains("set in line 2 already"));
         assert!(only("Content-Type: multipart/mixed\n").contains("MIME multipart is not supported"));
+    }
+
+    #[test]
+    fn a_value_that_was_put_in_moves_no_place() {
+        let values = Values::from([("COREOS_PUBLIC_IPV4", "123.123.123.123".to_string())]);
+        let text = b"#cloud-config\ncoreos: {etcd2: {name: $public_ipv4, nmae: x}}\n";
+        let problems = check(text, &values);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].at, Mark { line: 2, column: 38 });
     }
 
     #[test]

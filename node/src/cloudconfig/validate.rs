@@ -137,10 +137,10 @@ pub fn validate(user_data: &[u8]) -> Result<Vec<Message>, String> {
 
 fn discovery(top: &Node<'_>, report: &mut Report) {
     let etcd = top.child("coreos").and_then(|coreos| coreos.child("etcd"));
-    if let Some(url) = etcd.and_then(|etcd| etcd.present("discovery")) {
-        if !request_uri(&url.text()) {
-            report.add(Severity::Warning, url.line, "discovery URL is not valid".into());
-        }
+    if let Some(url) = etcd.and_then(|etcd| etcd.present("discovery"))
+        && !request_uri(&url.text())
+    {
+        report.add(Severity::Warning, url.line, "discovery URL is not valid".into());
     }
 }
 
@@ -277,11 +277,11 @@ fn validity(node: &Node<'_>, kind: &Kind, key: Option<&Key>, report: &mut Report
 
 fn places(top: &Node<'_>, report: &mut Report) {
     for file in top.child("write_files").map_or(&[][..], |files| &files.children) {
-        if let Some(path) = file.present("path") {
-            if read_only(&path.text()) {
-                let text = "file cannot be written to a read-only filesystem";
-                report.add(Severity::Error, path.line, text.into());
-            }
+        if let Some(path) = file.present("path")
+            && read_only(&path.text())
+        {
+            let text = "file cannot be written to a read-only filesystem";
+            report.add(Severity::Error, path.line, text.into());
         }
     }
     let coreos = top.child("coreos");

@@ -262,13 +262,12 @@ pub fn parse(args: &[String]) -> Result<Flags, Exit> {
             stderr,
         });
     }
-    if let Some(format) = text("convert-netconf") {
-        if !netconf::FORMATS.iter().any(|(name, _)| *name == format) {
-            let text = format!(
-                "Invalid option to -convert-netconf: '{format}'. Supported options: 'debian, packet, vmware'\n"
-            );
-            return Err(Exit::usage(text));
-        }
+    if let Some(format) = text("convert-netconf")
+        && !netconf::FORMATS.iter().any(|(name, _)| *name == format)
+    {
+        let text =
+            format!("Invalid option to -convert-netconf: '{format}'. Supported options: 'debian, packet, vmware'\n");
+        return Err(Exit::usage(text));
     }
     let sources = [
         text("from-file").map(Origin::File),

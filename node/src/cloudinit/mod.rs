@@ -155,11 +155,11 @@ async fn work(flags: &Flags, machine: &Machine, environment: Values) -> i32 {
         say(&format!("Failed to apply cloud-config: {why}"));
         return 1;
     }
-    if let Some(script) = script {
-        if let Err(why) = apply::run_script(&script, &flags.workspace, false, machine).await {
-            say(&format!("Failed to run script: {why}"));
-            return 1;
-        }
+    if let Some(script) = script
+        && let Err(why) = apply::run_script(&script, &flags.workspace, false, machine).await
+    {
+        say(&format!("Failed to run script: {why}"));
+        return 1;
     }
     i32::from(failed && !flags.ignore_failure)
 }
@@ -282,7 +282,8 @@ async fn work_strictly(
         .count();
     if errors > 0 {
         let what = if errors == 1 { "error" } else { "errors" };
-        print("", &format!("{errors} {what}; nothing was applied\n"));
+        let applied = if flags.validate { "" } else { "; nothing was applied" };
+        print("", &format!("{errors} {what}{applied}\n"));
         return 1;
     }
     if flags.validate {
@@ -310,11 +311,11 @@ async fn work_strictly(
         say(&format!("Failed to apply cloud-config: {why}"));
         return 1;
     }
-    if let Some(script) = script {
-        if let Err(why) = apply::run_script(&script, &flags.workspace, true, machine).await {
-            say(&format!("Failed to run script: {why}"));
-            return 1;
-        }
+    if let Some(script) = script
+        && let Err(why) = apply::run_script(&script, &flags.workspace, true, machine).await
+    {
+        say(&format!("Failed to run script: {why}"));
+        return 1;
     }
     0
 }

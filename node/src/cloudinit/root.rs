@@ -60,10 +60,10 @@ impl Root {
     }
 
     pub fn hostname(&self) -> String {
-        if self.is_apart() {
-            if let Ok(name) = self.read("/etc/hostname") {
-                return String::from_utf8_lossy(&name).trim().to_string();
-            }
+        if self.is_apart()
+            && let Ok(name) = self.read("/etc/hostname")
+        {
+            return String::from_utf8_lossy(&name).trim().to_string();
         }
         rustix::system::uname().nodename().to_string_lossy().into_owned()
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver;
+use tokio::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -202,8 +203,26 @@ impl Member {
     }
 
     /// Begins a cluster. Every first member does it, with the same members.
-    pub async fn initialize(&self, members: BTreeMap<u64, Peer>) -> io::Result<()> {
-        self.raft.initialize(members).await.map_err(io::Error::other)
+    pub async fn initialize(self: &Arc<Member>, members: BTreeMap<u64, Peer>) -> io::Result<()> {
+        let first = members.keys().next() == Some(&self.id);
+        self.raft.initialize(members).await.map_err(io::Error::other)?;
+        if first {
+            let task = tokio::spawn(self.clone().campaign());
+            self.tasks.lock().unwrap().push(task.abort_handle());
+        }
+        Ok(())
+    }
+
+    /// The members of a new cluster all begin by voting for themselves. One of them asks the others again until
+    /// somebody leads, so that they need not wait for an election timeout, nor for who starts a moment later.
+    async fn campaign(self: Arc<Member>) {
+        let (pause, until) = (self.options.election / 20, Instant::now() + 2 * self.options.election);
+        while Instant::now() < until {
+            tokio::time::sleep(pause).await;
+            if self.leader().is_some() || self.raft.trigger().elect(true).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Has a command applied, here or at the leader, and waits until it is applied here.

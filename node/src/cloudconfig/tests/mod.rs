@@ -13,14 +13,58 @@ fn line() -> impl Strategy<Value = String> {
     let indent = prop::sample::select(&["", "  ", "- ", "  - ", "    "][..]);
     let key = prop::sample::select(
         &[
-            "hostname", "users", "name", "coreos", "units", "write-files", "path", "permissions", "content", "encoding",
-            "etcd2", "update", "reboot-strategy", "command", "drop-ins", "<<", "y", "\"q\"", "*a", "&a x", "? k",
+            "hostname",
+            "users",
+            "name",
+            "coreos",
+            "units",
+            "write-files",
+            "path",
+            "permissions",
+            "content",
+            "encoding",
+            "etcd2",
+            "update",
+            "reboot-strategy",
+            "command",
+            "drop-ins",
+            "<<",
+            "y",
+            "\"q\"",
+            "*a",
+            "&a x",
+            "? k",
         ][..],
     );
     let value = prop::sample::select(
         &[
-            "", "x", "yes", "0644", "420", "[a, b", "{a: b}", "|", ">-", "\"\\x\"", "'", "*a", "&a", "!!binary ab", "!!int x",
-            "$public_ipv4", "\\$private_ipv4", "base64", "%%%", "restart", "off", "~", "1e9", "\t", "é", "[[[[", "- -",
+            "",
+            "x",
+            "yes",
+            "0644",
+            "420",
+            "[a, b",
+            "{a: b}",
+            "|",
+            ">-",
+            "\"\\x\"",
+            "'",
+            "*a",
+            "&a",
+            "!!binary ab",
+            "!!int x",
+            "$public_ipv4",
+            "\\$private_ipv4",
+            "base64",
+            "%%%",
+            "restart",
+            "off",
+            "~",
+            "1e9",
+            "\t",
+            "é",
+            "[[[[",
+            "- -",
         ][..],
     );
     (indent, key, value).prop_map(|(indent, key, value)| format!("{indent}{key}: {value}\n"))
@@ -109,8 +153,11 @@ impl World {
                 }
                 Step::Mask(path) => drop(self.files.insert(path, None)),
                 Step::Unmask(path) => {
-                    let masks = |found: &Option<(Vec<u8>, ..)>| found.as_ref().is_none_or(|found| found.0.is_empty());
-                    if self.files.get(&path).is_some_and(|found| masks(&found.clone().map(|found| (found.0, found.1, found.2)))) {
+                    let empty = |found: &Option<(Vec<u8>, String, String)>| match found {
+                        Some((content, ..)) => content.is_empty(),
+                        None => true,
+                    };
+                    if self.files.get(&path).is_some_and(empty) {
                         self.files.remove(&path);
                     }
                 }
@@ -124,7 +171,10 @@ impl World {
 
 fn before() -> impl Strategy<Value = World> {
     let file = |path: &'static str, content: &'static str| {
-        prop::option::of(Just((path.to_string(), Some((content.as_bytes().to_vec(), "0644".to_string(), String::new())))))
+        prop::option::of(Just((
+            path.to_string(),
+            Some((content.as_bytes().to_vec(), "0644".to_string(), String::new())),
+        )))
     };
     (
         file("/etc/coreos/update.conf", "GROUP=alpha\n#SERVER=x"),
@@ -145,22 +195,39 @@ fn config() -> impl Strategy<Value = String> {
         let keys = if keys { "  ssh-authorized-keys: [k1, k2]\n" } else { "" };
         format!("- name: {name}\n{hash}{keys}")
     });
-    let file = (prop::sample::select(&["/etc/environment", "/a", "/etc/hosts"][..]), "[a-z]{0,4}", prop::sample::select(&["0644", "600"][..]))
+    let file = (
+        prop::sample::select(&["/etc/environment", "/a", "/etc/hosts"][..]),
+        "[a-z]{0,4}",
+        prop::sample::select(&["0644", "600"][..]),
+    )
         .prop_map(|(path, content, mode)| format!("- path: {path}\n  content: '{content}'\n  permissions: '{mode}'\n"));
     let flag = || prop::sample::select(&["yes", "no"][..]);
-    let unit = (name(), flag(), flag(), flag(), prop::option::of("[a-z]{1,3}")).prop_map(|(name, mask, runtime, enable, content)| {
-        let content = content.map_or(String::new(), |content| format!("    content: {content}\n"));
-        format!("  - name: {name}.service\n    mask: {mask}\n    runtime: {runtime}\n    enable: {enable}\n{content}")
-    });
-    let update = prop::sample::select(&["", "  update: {reboot-strategy: off}\n", "  update: {group: g, server: s}\n", "  update: {reboot-strategy: 'off'}\n"][..]);
+    let unit = (name(), flag(), flag(), flag(), prop::option::of("[a-z]{1,3}")).prop_map(
+        |(name, mask, runtime, enable, content)| {
+            let content = content.map_or(String::new(), |content| format!("    content: {content}\n"));
+            format!(
+                "  - name: {name}.service\n    mask: {mask}\n    runtime: {runtime}\n    enable: {enable}\n{content}"
+            )
+        },
+    );
+    let update = prop::sample::select(
+        &[
+            "",
+            "  update: {reboot-strategy: off}\n",
+            "  update: {group: g, server: s}\n",
+            "  update: {reboot-strategy: 'off'}\n",
+        ][..],
+    );
     let hosts = prop::sample::select(&["", "manage_etc_hosts: localhost\n", "hostname: h\n"][..]);
-    (vec(user, 0..3), vec(file, 0..3), vec(unit, 0..3), update, hosts).prop_map(|(users, files, units, update, hosts)| {
-        let list = |key: &str, items: Vec<String>| match items.is_empty() {
-            true => String::new(),
-            false => format!("{key}:\n{}", items.concat()),
-        };
-        let units = list("  units", units);
-        let (users, files) = (list("users", users), list("write_files", files));
-        format!("#cloud-config\n{hosts}{users}{files}coreos:\n  etcd2: {{name: n}}\n{update}{units}")
-    })
+    (vec(user, 0..3), vec(file, 0..3), vec(unit, 0..3), update, hosts).prop_map(
+        |(users, files, units, update, hosts)| {
+            let list = |key: &str, items: Vec<String>| match items.is_empty() {
+                true => String::new(),
+                false => format!("{key}:\n{}", items.concat()),
+            };
+            let units = list("  units", units);
+            let (users, files) = (list("users", users), list("write_files", files));
+            format!("#cloud-config\n{hosts}{users}{files}coreos:\n  etcd2: {{name: n}}\n{update}{units}")
+        },
+    )
 }

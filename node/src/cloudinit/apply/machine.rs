@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+use crate::cloudconfig::go::{errno, quote};
 use crate::cloudinit::log::say;
 use crate::cloudinit::root::Root;
 use crate::cloudinit::trace::{Trace, python, python_bool};
@@ -31,15 +32,42 @@ impl Machine {
         }
     }
 
+    /// A tree apart has a systemd only if its bus is named: this machine's is not to act on another's units.
     async fn systemd(&self) -> Result<&Systemd, String> {
+        if self.root.is_apart() && self.bus.is_none() {
+            let tree = self.root.at("/");
+            let (tree, name) = (tree.display(), "DBUS_SYSTEM_BUS_ADDRESS");
+            return Err(format!(
+                "no systemd is known for {tree}: set {name} to its bus, or use --trace"
+            ));
+        }
         let connect = || Systemd::connect(self.bus.as_deref());
         self.systemd.get_or_try_init(connect).await
     }
 
-    /// Is there such a program? A trace takes every program for granted.
+    /// Is there such a program for this root? A trace takes every program for granted.
     pub fn has(&self, program: &str) -> bool {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        self.trace.is_some() || std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+        let found = || std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+        self.trace.is_some() || !self.root.is_apart() && found()
+    }
+
+    pub async fn set_hostname(&self, name: &str) -> Result<(), String> {
+        if self.trace.is_none() && self.root.is_apart() {
+            let path = "/etc/hostname";
+            let written = std::fs::write(self.root.at(path), format!("{name}\n"));
+            return written.map_err(|error| format!("open {path}: {}", errno(&error)));
+        }
+        self.run("hostnamectl", &["set-hostname", name], "").await
+    }
+
+    /// Modules are the running kernel's, not a tree's.
+    pub async fn modprobe(&self, args: &[String]) -> Result<(), String> {
+        if self.trace.is_none() && self.root.is_apart() {
+            return Ok(());
+        }
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        self.run("modprobe", &args, "").await
     }
 
     /// Runs a program with this on its stdin. Its failure is how it ended, in Go's words.
@@ -64,8 +92,8 @@ impl Machine {
             _ => (format!("exec: {program:?}: {error}"), String::new()),
         };
         let mut command = Command::new(program);
-        // Accounts of a tree apart are made in that tree; other programs know no other root than theirs.
-        if self.root.is_apart() && matches!(program, "useradd" | "/usr/sbin/chpasswd") {
+        // What runs for a tree apart works on accounts, and is told where they are.
+        if self.root.is_apart() {
             command.arg("--root").arg(self.root.at("/"));
         }
         let child = command
@@ -106,7 +134,7 @@ impl Machine {
 
     /// The last lines of a unit's journal; nothing where there is none.
     pub async fn journal(&self, unit: &str) -> String {
-        if self.trace.is_some() {
+        if self.trace.is_some() || self.root.is_apart() {
             return String::new();
         }
         let mut command = Command::new("journalctl");
@@ -128,11 +156,11 @@ impl Machine {
 
     /// An interface that cannot be taken down is told of; networkd may do without.
     pub async fn take_down(&self, interface: &str) {
-        if self.trace.is_some() {
+        if self.trace.is_some() || self.root.is_apart() {
             return;
         }
         if let Err(why) = self.run("ip", &["link", "set", "dev", interface, "down"], "").await {
-            let name = crate::cloudconfig::go::quote(interface);
+            let name = quote(interface);
             crate::sys::print(
                 &format!("Error while downing interface {name} ({why}). Continuing...\n"),
                 "",

@@ -122,7 +122,7 @@ async fn act(step: &Step, machine: &Machine) -> Result<(), String> {
         Step::Say(text) => say(text),
         Step::Write(file) => files::write(machine, file)?,
         Step::Fail(why) => return Err(why.clone()),
-        Step::Hostname(name) => machine.run("hostnamectl", &["set-hostname", name], "").await?,
+        Step::Hostname(name) => machine.set_hostname(name).await?,
         Step::CreateUser { name, args } => {
             if let Err(why) = machine.useradd(args).await {
                 say(&format!("Failed creating user '{name}': {why}"));
@@ -144,10 +144,7 @@ async fn act(step: &Step, machine: &Machine) -> Result<(), String> {
             keys::authorize(machine, user, name, &keys).await?;
         }
         Step::TakeDown(interface) => machine.take_down(interface).await,
-        Step::Modprobe(args) => {
-            let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            machine.run("modprobe", &args, "").await?;
-        }
+        Step::Modprobe(args) => machine.modprobe(args).await?,
         Step::Mask(path) => files::mask(machine, path)?,
         Step::Unmask(path) => files::unmask(machine, path)?,
         Step::Enable { unit, runtime } => machine.enable(unit, *runtime).await?,
