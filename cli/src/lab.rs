@@ -21,8 +21,8 @@ use crate::render::user_data::{self, Bootstrap, Services};
 use crate::topology::{self, Node};
 use crate::{image, ssh, ui};
 
-/// The user that everybody logs in as, as the image has it.
-pub const USER: &str = "core";
+/// Of core, the user that everybody logs in as, as the image has it.
+const HOME: &str = "/home/core";
 const USER_ID: u32 = 500;
 /// A service that has just been started is asked again this often.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -208,14 +208,9 @@ impl Lab {
             ),
             text("/etc/ssh/ssh_host_ed25519_key", 0o600, host.private),
             text("/etc/ssh/ssh_host_ed25519_key.pub", 0o644, host.public),
-            directory(&format!("/home/{USER}"), 0o755, USER_ID),
-            directory(&format!("/home/{USER}/.ssh"), 0o700, USER_ID),
-            File::text(
-                &format!("/home/{USER}/.ssh/authorized_keys"),
-                0o600,
-                USER_ID,
-                login.public,
-            ),
+            directory(HOME, 0o755, USER_ID),
+            directory(&format!("{HOME}/.ssh"), 0o700, USER_ID),
+            File::text(&format!("{HOME}/.ssh/authorized_keys"), 0o600, USER_ID, login.public),
         ])
     }
 
@@ -361,7 +356,9 @@ pub fn image() -> Result<ImageSpec, Failure> {
     let cache = cache_home().join("images");
     let mut archive = cache.join(image::archive_name());
     // A distribution has it beside its programs.
-    let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name(image::archive_name()));
+    let beside = std::env::current_exe()
+        .ok()
+        .map(|exe| exe.with_file_name(image::archive_name()));
     if let Some(beside) = beside.filter(|beside| beside.exists()) {
         archive = beside;
     } else if !archive.exists() {

@@ -35,7 +35,10 @@ pub fn build(archive: &Path, mut line: impl FnMut(&str)) -> io::Result<()> {
     let making = archive.with_extension(format!("{}.new", std::process::id()));
     let mut command = Command::new("sh");
     command.arg(dir.path().join("build")).arg(&making);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let mut last = String::new();
     for text in io::BufReader::new(child.stderr.take().expect("piped")).lines() {
