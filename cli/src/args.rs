@@ -27,6 +27,8 @@ pub enum Verb {
     Destroy(Destroy),
     /// Shut nodes down and start them again
     Reload(Reload),
+    /// Apply changed user data to nodes that run
+    Provision(Nodes),
     /// A shell on a node, or a command: lab ssh core-01 -- uptime
     Ssh(Ssh),
     /// Print how OpenSSH reaches the nodes

@@ -3,6 +3,7 @@ use std::fs;
 use std::io::{IsTerminal, stdin};
 use std::time::{Duration, Instant};
 
+use super::provision;
 use crate::args::{Destroy, Halt, Reload};
 use crate::commands::ssh_config;
 use crate::failure::{Exit, Failure};
@@ -75,10 +76,9 @@ pub fn reload(args: &Reload) -> Result<(), Failure> {
     let mut files = Vec::new();
     if args.provision {
         for node in lab.named(&nodes)? {
+            provision::say_changes(&lab, node);
             let all = lab.spec(node)?.files;
-            let user_data = all
-                .into_iter()
-                .filter(|file| file.path.ends_with("/vagrantfile-user-data"));
+            let user_data = all.into_iter().filter(|file| file.path == provision::USER_DATA);
             files.push((node.name.clone(), user_data.collect()));
         }
     }

@@ -7,6 +7,7 @@ mod gc;
 mod image;
 mod init;
 mod logs;
+mod provision;
 mod proxy;
 mod render;
 mod shell;
@@ -27,6 +28,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Verb::Halt(args) => down::halt(&args),
         Verb::Destroy(args) => down::destroy(&args),
         Verb::Reload(args) => down::reload(&args),
+        Verb::Provision(args) => provision::run(&args),
         Verb::Ssh(args) => shell::ssh(&args),
         Verb::SshConfig(args) => ssh_config::run(&args),
         Verb::Exec(args) => shell::exec(&args),

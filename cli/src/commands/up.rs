@@ -10,7 +10,7 @@ use crate::{commands::ssh_config, ui};
 pub fn run(args: &Up) -> Result<(), Failure> {
     let began = Instant::now();
     let mut lab = Lab::open(args.num_instances)?;
-    let _lock = lab.project.lock()?;
+    let lock = lab.project.lock()?;
     let names: Vec<String> = lab
         .named(&args.nodes)?
         .into_iter()
@@ -37,6 +37,8 @@ pub fn run(args: &Up) -> Result<(), Failure> {
         nodes,
         forwards: lab.record.forwards.clone(),
     };
+    // Whoever loses patience may halt or destroy what this waits for.
+    drop(lock);
     let started = Instant::now();
     let waiting = ui::Waiting::new();
     let result = ask(&supervisor, &request, |event| match event {

@@ -1,4 +1,5 @@
 //! YAML 1.1 as goyaml read it: a tree with positions, raw scalars, duplicate keys and merges, libyaml's own words for errors.
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
@@ -123,9 +124,28 @@ struct Tree {
     anchors: HashMap<String, usize>,
 }
 
+/// The text with a line break at its end, which the scanner cannot do without in a block scalar; and where the last line
+/// begins, if it had none: a block scalar that reaches it has a line break of ours at its end.
+fn with_line_end(text: &[u8]) -> (Cow<'_, [u8]>, Option<usize>) {
+    // Elsewhere an error at the end has to name the line that it is in.
+    if !text.iter().any(|byte| matches!(byte, b'|' | b'>')) {
+        return (Cow::Borrowed(text), None);
+    }
+    let last = text
+        .iter()
+        .rposition(|byte| matches!(byte, b'\n' | b'\r'))
+        .map_or(0, |at| at + 1);
+    let line = &text[last..];
+    if line.iter().all(|byte| matches!(byte, b' ' | b'\t')) {
+        return (Cow::Borrowed(&text[..last]), None);
+    }
+    (Cow::Owned([text, b"\n"].concat()), Some(last))
+}
+
 /// The first document; none when there is none.
 pub fn parse(text: &[u8]) -> Result<Option<Value>, Error> {
-    let mut input = text;
+    let (ended, last_line) = with_line_end(text);
+    let mut input: &[u8] = &ended;
     let mut parser = Parser::new();
     parser.set_input_string(&mut input);
     let mut next = || parser.parse().map_err(|error| syntax(&error));
@@ -133,8 +153,20 @@ pub fn parse(text: &[u8]) -> Result<Option<Value>, Error> {
     let mut open: Vec<usize> = Vec::new();
     let mut root = None;
     loop {
-        let Event { data, start_mark, .. } = next()?;
+        let Event {
+            mut data,
+            start_mark,
+            end_mark,
+            ..
+        } = next()?;
         let at = Mark::of(start_mark);
+        if let EventData::Scalar { value, style, .. } = &mut data
+            && matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
+            && last_line.is_some_and(|last| end_mark.index > last as u64)
+            && value.ends_with('\n')
+        {
+            value.pop();
+        }
         let (kind, anchor) = match data {
             EventData::StreamEnd => break,
             EventData::DocumentEnd { .. } => {

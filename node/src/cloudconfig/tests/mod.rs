@@ -231,3 +231,25 @@ fn config() -> impl Strategy<Value = String> {
         },
     )
 }
+
+#[test]
+fn a_block_at_the_end_needs_no_line_break() {
+    let hostname = |text: &str| {
+        let text = format!("#cloud-config\nhostname: {text}");
+        match parse(text.as_bytes()) {
+            Ok(UserData::Config(config)) => config.text("hostname"),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (text, value) in [
+        ("|\n  b", "b"),
+        ("|\n  b\n", "b\n"),
+        ("|\n  b\n  ", "b\n"),
+        ("|-\n  b", "b"),
+        ("|+\n  b\n\n", "b\n\n"),
+        (">\n  a\n  b", "a b"),
+        ("|\n  b\n# a comment", "b\n"),
+    ] {
+        assert_eq!(hostname(text), value, "{text:?}");
+    }
+}
