@@ -27,8 +27,9 @@ packages:
 	exit $$status
 
 bench:
-	cargo build --release --locked -p labnode -p corelab-tests
+	cargo build --release --locked -p labnode -p lab -p corelab-tests
 	$${CARGO_TARGET_DIR:-target}/release/bench
+	$${CARGO_TARGET_DIR:-target}/release/bench lab
 
 # What `lab up` needs of Debian, and a C compiler to link with.
 UP_PACKAGES = gcc libc6-dev mmdebstrap openssh-client

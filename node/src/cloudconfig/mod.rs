@@ -4,6 +4,7 @@
 //! `plan` what applying it means, step by step. The applet in `cloudinit` gets the text and carries the plan out.
 pub mod config;
 pub mod content;
+mod events;
 pub mod files;
 pub mod go;
 mod lines;

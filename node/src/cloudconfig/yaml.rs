@@ -1,25 +1,14 @@
 //! YAML 1.1 as goyaml read it: a tree with positions, raw scalars, duplicate keys and merges, libyaml's own words for errors.
-use std::borrow::Cow;
 use std::collections::HashMap;
 
-use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
-
 use super::content;
+use super::events::{Event, Events, Failure};
 
 /// Where something is, counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     pub line: usize,
     pub column: usize,
-}
-
-impl Mark {
-    fn of(mark: libyaml_safer::Mark) -> Mark {
-        Mark {
-            line: mark.line as usize + 1,
-            column: mark.column as usize + 1,
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -124,82 +113,36 @@ struct Tree {
     anchors: HashMap<String, usize>,
 }
 
-/// The text with a line break at its end, which the scanner cannot do without in a block scalar; and where the last line
-/// begins, if it had none: a block scalar that reaches it has a line break of ours at its end.
-fn with_line_end(text: &[u8]) -> (Cow<'_, [u8]>, Option<usize>) {
-    // Elsewhere an error at the end has to name the line that it is in.
-    if !text.iter().any(|byte| matches!(byte, b'|' | b'>')) {
-        return (Cow::Borrowed(text), None);
-    }
-    let last = text
-        .iter()
-        .rposition(|byte| matches!(byte, b'\n' | b'\r'))
-        .map_or(0, |at| at + 1);
-    let line = &text[last..];
-    if line.iter().all(|byte| matches!(byte, b' ' | b'\t')) {
-        return (Cow::Borrowed(&text[..last]), None);
-    }
-    (Cow::Owned([text, b"\n"].concat()), Some(last))
-}
-
 /// The first document; none when there is none.
 pub fn parse(text: &[u8]) -> Result<Option<Value>, Error> {
-    let (ended, last_line) = with_line_end(text);
-    let mut input: &[u8] = &ended;
-    let mut parser = Parser::new();
-    parser.set_input_string(&mut input);
-    let mut next = || parser.parse().map_err(|error| syntax(&error));
+    let mut events = Events::of(text);
+    let mut next = || events.next().map_err(syntax);
     let mut tree = Tree::default();
     let mut open: Vec<usize> = Vec::new();
     let mut root = None;
     loop {
-        let Event {
-            mut data,
-            start_mark,
-            end_mark,
-            ..
-        } = next()?;
-        let at = Mark::of(start_mark);
-        if let EventData::Scalar { value, style, .. } = &mut data
-            && matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
-            && last_line.is_some_and(|last| end_mark.index > last as u64)
-            && value.ends_with('\n')
-        {
-            value.pop();
-        }
-        let (kind, anchor) = match data {
-            EventData::StreamEnd => break,
-            EventData::DocumentEnd { .. } => {
+        let (event, at) = next()?;
+        let (kind, anchor) = match event {
+            Event::StreamEnd => break,
+            Event::DocumentEnd => {
                 // goyaml looks one event ahead, and fails if there is none to be had.
                 next()?;
                 break;
             }
-            EventData::Alias { anchor } => (Kind::Alias(anchor), None),
-            EventData::Scalar {
+            Event::Alias(anchor) => (Kind::Alias(anchor), None),
+            Event::Scalar {
                 anchor,
                 tag,
-                value,
-                plain_implicit,
-                style,
-                ..
-            } => {
-                let plain = plain_implicit && style == ScalarStyle::Plain;
-                (
-                    Kind::Scalar {
-                        text: value,
-                        plain,
-                        tag,
-                    },
-                    anchor,
-                )
-            }
-            EventData::SequenceStart { anchor, .. } => (Kind::List(Vec::new()), anchor),
-            EventData::MappingStart { anchor, .. } => (Kind::Map(Vec::new()), anchor),
-            EventData::SequenceEnd | EventData::MappingEnd => {
+                text,
+                plain,
+            } => (Kind::Scalar { text, plain, tag }, anchor),
+            Event::ListStart(anchor) => (Kind::List(Vec::new()), anchor),
+            Event::MapStart(anchor) => (Kind::Map(Vec::new()), anchor),
+            Event::End => {
                 open.pop();
                 continue;
             }
-            _ => continue,
+            Event::Other => continue,
         };
         let id = tree.nodes.len();
         if let Some(anchor) = anchor {
@@ -225,16 +168,15 @@ pub fn parse(text: &[u8]) -> Result<Option<Value>, Error> {
     root.map(|root| reader.value(root, 0)).transpose()
 }
 
-fn syntax(error: &libyaml_safer::Error) -> Error {
-    let line = |mark: Option<libyaml_safer::Mark>| mark.map_or(0, |mark| mark.line as usize);
-    let reported = match (line(error.problem_mark()), line(error.context_mark())) {
+fn syntax(failure: Failure) -> Error {
+    let reported = match (failure.line, failure.context_line) {
         (0, context) => context,
         (problem, _) => problem,
     };
     Error {
-        message: error.problem().to_string(),
+        message: failure.problem,
         reported: if reported == 0 { 1 } else { reported },
-        at: error.problem_mark().map(Mark::of),
+        at: failure.at,
         named: reported != 0,
     }
 }

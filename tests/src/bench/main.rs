@@ -5,6 +5,7 @@
 mod auth;
 mod histogram;
 mod http;
+mod lab;
 mod load;
 mod million;
 mod report;
@@ -39,6 +40,14 @@ struct Cli {
 enum Mode {
     /// Drive a running server and print what it did
     Load(Load),
+    /// Start and destroy labs of real nodes
+    Lab {
+        /// lab beside this binary unless given
+        #[arg(long)]
+        program: Option<std::path::PathBuf>,
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
 }
 
 #[derive(Args)]
@@ -117,6 +126,10 @@ fn main() -> Result<()> {
     setrlimit(Resource::Nofile, files).context("raise the limit of open files")?;
     match cli.command {
         Some(Mode::Load(load)) => drive(&load),
+        Some(Mode::Lab { program, rounds }) => {
+            let program = program.unwrap_or(std::env::current_exe()?.with_file_name("lab"));
+            lab::measure(&program, rounds)
+        }
         None => compare(&cli.compare),
     }
 }
