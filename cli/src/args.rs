@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use crate::flags::{BoxVerb, Completion, Render, Token, Validate};
 use crate::topology::MAX_NODES;
 
 /// A cluster of machines on this one: real systemd, real ssh, real failures.
@@ -49,6 +50,19 @@ pub enum Verb {
     Gc(Gc),
     /// Carry an ssh client's connection to a node: its ProxyCommand
     Proxy(Proxy),
+    /// Write a Vagrantfile, config.rb and user data that work with plain vagrant
+    Render(Render),
+    /// Write a lab.yaml to start from
+    Init,
+    /// Check lab.yaml, config.rb and the user data
+    Validate(Validate),
+    /// Fetch a discovery token
+    Token(Token),
+    /// Keep versioned, checked boxes: add, list, update, outdated, remove, prune
+    #[command(subcommand)]
+    Box(BoxVerb),
+    /// Print the completion script for a shell
+    Completion(Completion),
     /// Print the version
     Version,
     /// The process that a lab is; started by `lab up`
@@ -134,6 +148,18 @@ pub struct Ssh {
 pub struct SshConfig {
     /// Only these nodes
     pub nodes: Vec<String>,
+
+    /// What to call the node
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+
+    /// Include the lab in ~/.ssh/config, so that plain ssh, scp and rsync know its nodes
+    #[arg(long, conflicts_with_all = ["nodes", "host", "uninstall"])]
+    pub install: bool,
+
+    /// Take it out again; `lab destroy` does, too
+    #[arg(long, conflicts_with_all = ["nodes", "host"])]
+    pub uninstall: bool,
 }
 
 #[derive(Debug, clap::Args)]

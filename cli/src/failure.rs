@@ -1,5 +1,6 @@
 //! Why a command did not do what it was asked to: four short parts and an exit code.
 use std::fmt::Display;
+use std::path::Path;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -53,6 +54,21 @@ impl Failure {
             why: why.to_string(),
             todo: todo.into(),
         }
+    }
+
+    /// A file or directory that the system does not let us have.
+    pub fn io(verb: &str, path: &Path, error: &std::io::Error) -> Failure {
+        let what = format!("cannot {verb} {}", path.display());
+        let place = std::env::current_dir().unwrap_or_default();
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let todo = format!(
+            "ls -ld {0}; df {0} (permissions and space), then try again",
+            parent.display()
+        );
+        Failure::new(Exit::Failed, what, place.display(), error, todo)
     }
 
     /// A program failed that has said why.

@@ -1,5 +1,6 @@
 //! A lab as the commands see it: settings and record to nodes, and nodes to what the supervisor has to know.
 use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -7,21 +8,28 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::config::resolved::Settings;
-use crate::config::{Discovery, Origin, Typed, raw::Raw};
+use crate::config::{self, Discovery, Origin, Typed, raw::Raw};
+use crate::discovery::{self, Decision};
 use crate::failure::{Exit, Failure};
 use crate::local::client::Supervisor;
 use crate::local::disk::{Content, File};
 use crate::local::protocol::{Event, Forward, ImageSpec, LabSpec, NodeSpec, Request};
 use crate::local::{DISCOVERY_PORT, HOST};
 use crate::project::{Project, Record, cache_home, random_digits};
+use crate::render::known_hosts::Host;
+use crate::render::user_data::{self, Bootstrap, Services};
 use crate::topology::{self, Node};
-use crate::{image, render, ssh, ui};
+use crate::{image, ssh, ui};
 
 /// The user that everybody logs in as, as the image has it.
 pub const USER: &str = "core";
 const USER_ID: u32 = 500;
 /// A service that has just been started is asked again this often.
 const PAUSE: Duration = Duration::from_millis(2);
+/// Where coreos-cloudinit looks for what Vagrant brings.
+const USER_DATA: &str = "/var/lib/coreos-vagrant/vagrantfile-user-data";
+/// Does the node image have fleet?
+const FLEET: bool = false;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -49,13 +57,16 @@ impl Lab {
 
     fn of(project: Project, mut record: Record, num_instances: Option<u8>) -> Result<Lab, Failure> {
         let known = Some(record.num_instances).filter(|count| *count > 0);
-        let typed = num_instances
-            .or(known)
-            .map(|count| Typed::new(count, Origin::Flag("num-instances")));
-        let settings = Settings::resolve(Raw {
+        // A lab keeps its size, whatever the files say by now, until a flag says otherwise.
+        let typed = match num_instances {
+            Some(count) => Some(Typed::new(count, Origin::Flag("num-instances"))),
+            None => known.map(|count| Typed::new(count, Origin::Lab)),
+        };
+        let raw = Raw {
             num_instances: typed,
             ..Raw::default()
-        });
+        };
+        let settings = config::load(&project.root, raw)?;
         let ours: BTreeSet<u16> = record.forwards.iter().map(|forward| forward.host).collect();
         let is_free = |port| ours.contains(&port) || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
         let mut nodes = topology::nodes(&settings, is_free);
@@ -152,14 +163,22 @@ impl Lab {
     }
 
     pub fn spec(&self, node: &Node) -> Result<NodeSpec, Failure> {
+        let own = self.settings.nodes.get(&node.name);
+        let memory = !self.settings.vm_memory.is_default() || own.is_some_and(|own| own.vm_memory.is_some());
+        let cpus = !self.settings.vm_cpus.is_default() || own.is_some_and(|own| own.vm_cpus.is_some());
+        let mut files = self
+            .files(node)
+            .map_err(|error| self.cannot("make the node's files", error))?;
+        if let Some(text) = self.user_data(node)? {
+            files.push(File::text(USER_DATA, 0o644, 0, text));
+        }
         Ok(NodeSpec {
             name: node.name.clone(),
             address: node.address,
-            memory: None,
-            cpus: None,
-            files: self
-                .files(node)
-                .map_err(|error| self.cannot("make the node's files", error))?,
+            // Unless somebody asks for less, a node has as much as there is.
+            memory: memory.then_some(u64::from(node.memory)),
+            cpus: cpus.then_some(f64::from(node.cpus)),
+            files,
             etcd: false,
         })
     }
@@ -177,7 +196,7 @@ impl Lab {
         };
         let text = |path: &str, mode, text: String| File::text(path, mode, 0, text);
         let address = node.address;
-        let mut files = vec![
+        Ok(vec![
             text("/etc/hostname", 0o644, format!("{}\n", node.name)),
             text("/etc/hosts", 0o644, self.hosts()),
             // Not the image's: fleet knows a machine by it.
@@ -197,15 +216,33 @@ impl Lab {
                 USER_ID,
                 login.public,
             ),
-        ];
-        if let Some(user_data) = self.user_data(node) {
-            files.push(text("/var/lib/coreos-vagrant/vagrantfile-user-data", 0o644, user_data));
-        }
-        Ok(files)
+        ])
     }
 
-    pub fn user_data(&self, _node: &Node) -> Option<String> {
-        (!self.settings.bare.value).then(|| render::user_data(self.record.token.as_deref()))
+    /// The user's file with what the lab knows put in, or the lab's own.
+    pub fn user_data(&self, node: &Node) -> Result<Option<String>, Failure> {
+        let bootstrap = match &self.record.token {
+            Some(url) if !self.settings.bare.value => Bootstrap::Token(url.clone()),
+            _ => Bootstrap::Alone,
+        };
+        if let Some(file) = &node.user_data {
+            let path = self.project.root.join(file);
+            let text = fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
+            return user_data::personal(file, &text, node, &bootstrap).map(Some);
+        }
+        if self.settings.bare.value && node.metadata.is_empty() {
+            return Ok(None);
+        }
+        let services = Services {
+            etcd: self.starts_etcd(node),
+            fleet: self.starts_etcd(node) && FLEET,
+        };
+        Ok(Some(user_data::default(node, &bootstrap, services)))
+    }
+
+    /// Does the lab have the node start etcd? What a user's file starts is the user's.
+    pub fn starts_etcd(&self, node: &Node) -> bool {
+        !self.settings.bare.value && node.user_data.is_none()
     }
 
     fn hosts(&self) -> String {
@@ -216,19 +253,23 @@ impl Lab {
         text
     }
 
-    /// One line a name of each node, so that no way to it meets a key that nobody knows.
-    pub fn known_hosts(&self) -> io::Result<String> {
-        let mut text = String::new();
-        for node in &self.nodes {
+    /// Each node's key under every name, so that no way to it meets a key that nobody knows.
+    pub fn hosts_known(&self) -> io::Result<Vec<Host>> {
+        let host = |node: &Node| {
             let key = ssh::key(&self.project.ssh(), &node.name, &node.name)?;
             let key: Vec<&str> = key.public.split_whitespace().take(2).collect();
-            let (name, address, port) = (&node.name, node.address, node.ssh_port());
-            text += &format!(
-                "{name},{address},[127.0.0.1]:{port},[localhost]:{port} {}\n",
-                key.join(" ")
-            );
-        }
-        Ok(text)
+            let port = node.ssh_port();
+            Ok(Host {
+                names: vec![
+                    node.name.clone(),
+                    node.address.to_string(),
+                    format!("[127.0.0.1]:{port}"),
+                    format!("[localhost]:{port}"),
+                ],
+                key: key.join(" "),
+            })
+        };
+        self.nodes.iter().map(host).collect()
     }
 
     /// Has a token for this generation of the lab: a new one only when there is none yet.
@@ -236,15 +277,17 @@ impl Lab {
         if self.settings.bare.value || self.record.token.is_some() {
             return Ok(());
         }
-        let token = match &self.settings.discovery.value {
-            Discovery::Own => self.own_token(supervisor).map(Some),
-            Discovery::None => Ok(None),
-            Discovery::Public => Err(io::Error::other(
-                "the public discovery service is gone; use discovery: own",
-            )),
-            Discovery::Url(url) => Ok(Some(url.clone())),
+        let wanted = &self.settings.discovery.value;
+        // The record goes with the last node: what it holds is of living ones, and without it there are none.
+        self.record.token = match discovery::decide(None, false, wanted) {
+            _ if *wanted == Discovery::Own => {
+                let token = self.own_token(supervisor);
+                Some(token.map_err(|error| self.cannot("get a discovery token", error))?)
+            }
+            Decision::Fetch(service) => Some(discovery::fetch(&service, self.settings.num_instances.value)?.url),
+            Decision::Given(url) => Some(url),
+            _ => None,
         };
-        self.record.token = token.map_err(|error| self.cannot("get a discovery token", error))?;
         Ok(())
     }
 

@@ -1,9 +1,12 @@
 //! `lab`, the host command: parse, run, exit code.
-#![allow(dead_code, reason = "the users of config and topology are being written")]
 mod args;
+mod boxes;
 mod commands;
 mod config;
+mod discovery;
 mod failure;
+mod flags;
+mod http;
 mod image;
 mod lab;
 mod local;

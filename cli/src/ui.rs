@@ -116,6 +116,33 @@ fn describe(failure: &Failure) -> String {
     )
 }
 
+/// How much of a file has come: a bar on a terminal, nothing elsewhere.
+pub struct Bytes {
+    bar: ProgressBar,
+}
+
+impl Bytes {
+    pub fn new(what: &str) -> Bytes {
+        let style = ProgressStyle::with_template("{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta}");
+        let bar = ProgressBar::no_length().with_message(what.to_string());
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Bytes { bar }
+    }
+
+    pub fn set(&self, have: u64, total: Option<u64>) {
+        if let Some(total) = total {
+            self.bar.set_length(total);
+        }
+        self.bar.set_position(have);
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// A `lab` command as it can be typed here: by the path we were called by, where the PATH may not know us.
 pub fn command(rest: &str) -> String {
     let called = std::env::args().next().filter(|name| name.contains('/'));

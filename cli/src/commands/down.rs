@@ -4,6 +4,7 @@ use std::io::{IsTerminal, stdin};
 use std::time::{Duration, Instant};
 
 use crate::args::{Destroy, Halt, Reload};
+use crate::commands::ssh_config;
 use crate::failure::{Exit, Failure};
 use crate::lab::{Lab, ask};
 use crate::local::protocol::{Event, Request, State};
@@ -42,6 +43,9 @@ pub fn destroy(args: &Destroy) -> Result<(), Failure> {
     let whole = nodes.len() == lab.nodes.len();
     if let Some(supervisor) = lab.supervisor() {
         ask(&supervisor, &Request::Destroy { nodes: nodes.clone() }, |_| {})?;
+    }
+    if whole {
+        ssh_config::forget(&lab)?;
     }
     for name in &nodes {
         // The next node of this name is another machine.

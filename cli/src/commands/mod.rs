@@ -1,14 +1,20 @@
 //! One verb a file.
+mod boxes;
+mod completion;
 mod doctor;
 mod down;
 mod gc;
 mod image;
+mod init;
 mod logs;
 mod proxy;
+mod render;
 mod shell;
 pub mod ssh_config;
 mod status;
+mod token;
 mod up;
+mod validate;
 
 use crate::args::{Args, Verb};
 use crate::failure::{Exit, Failure};
@@ -32,6 +38,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Gc(args) => gc::run(&args),
         Verb::Proxy(args) => proxy::run(&args),
+        Verb::Render(args) => render::run(&args),
+        Verb::Init => init::run(),
+        Verb::Validate(args) => validate::run(&args),
+        Verb::Token(args) => token::run(&args),
+        Verb::Completion(args) => completion::run(&args),
+        Verb::Box(verb) => boxes::run(&verb),
         Verb::Version => {
             ui::lines(&format!("lab {}", env!("CARGO_PKG_VERSION")));
             Ok(())

@@ -1,20 +1,50 @@
 //! `lab ssh-config`: how OpenSSH reaches the nodes, in Vagrant's format, with keys that are true.
 use std::fs;
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::args::SshConfig;
-use crate::failure::Failure;
-use crate::lab::{Lab, USER};
+use crate::failure::{Exit, Failure};
+use crate::lab::Lab;
+use crate::render::known_hosts;
+use crate::render::ssh_config::{self, Entry, quoted};
 use crate::topology::Node;
 use crate::ui;
 
 pub fn run(args: &SshConfig) -> Result<(), Failure> {
     let lab = Lab::existing()?;
-    let nodes = lab.named(&args.nodes)?;
-    let blocks: Vec<String> = nodes.into_iter().map(|node| block(&lab, node)).collect();
-    ui::lines(blocks.join("\n").trim_end());
+    if args.install || args.uninstall {
+        let change = if args.install {
+            ssh_config::install
+        } else {
+            ssh_config::uninstall
+        };
+        let config = edit_config(&lab, change)?;
+        let done = if args.install { "includes" } else { "no longer includes" };
+        ui::lines(&format!("{} {done} {}", config.display(), path(&lab).display()));
+        return Ok(());
+    }
+    let mut entries: Vec<Entry> = lab
+        .named(&args.nodes)?
+        .into_iter()
+        .map(|node| entry(&lab, node))
+        .collect();
+    if let Some(host) = &args.host {
+        let [entry] = entries.as_mut_slice() else {
+            return Err(Failure::new(
+                Exit::Usage,
+                "--host is one node's name",
+                lab.project.root.display(),
+                format!("{} nodes are meant", entries.len()),
+                ui::command(&format!("ssh-config {} --host {host}", lab.nodes[0].name)),
+            ));
+        };
+        entry.host.clone_from(host);
+    }
+    // Each block ends with an empty line, the last one too.
+    let text = ssh_config::render(&entries);
+    ui::lines(text.strip_suffix('\n').unwrap_or(&text));
     Ok(())
 }
 
@@ -25,16 +55,64 @@ pub fn path(lab: &Lab) -> PathBuf {
 
 pub fn write(lab: &Lab) -> Result<(), Failure> {
     let write = || {
-        let known = lab.known_hosts()?;
-        put(&lab.project.ssh().join("known_hosts"), &known)?;
-        let blocks: Vec<String> = lab.nodes.iter().map(|node| block(lab, node)).collect();
-        put(&path(lab), &blocks.join("\n"))
+        let hosts = lab.hosts_known()?;
+        put(&lab.project.ssh().join("known_hosts"), &known_hosts::render(&hosts))?;
+        let entries: Vec<Entry> = lab.nodes.iter().map(|node| entry(lab, node)).collect();
+        put(&path(lab), &ssh_config::render(&entries))?;
+        edit_fleetctls(|text| known_hosts::replace(text, &hosts))
     };
     write().map_err(|error: io::Error| lab.cannot("write the ssh configuration", error))
 }
 
+/// Takes the lab out of the user's files: it is going.
+pub fn forget(lab: &Lab) -> Result<(), Failure> {
+    edit_config(lab, ssh_config::uninstall)?;
+    let forget = || {
+        let hosts = lab.hosts_known()?;
+        edit_fleetctls(|text| known_hosts::forget(text, &hosts))
+    };
+    forget().map_err(|error: io::Error| lab.cannot("change fleetctl's known hosts", error))
+}
+
+/// fleetctl has known hosts of its own, and refuses a rebuilt node for them. A file that is not there stays so.
+fn edit_fleetctls(change: impl Fn(&str) -> String) -> io::Result<()> {
+    let path = home().join(".fleetctl/known_hosts");
+    match fs::read_to_string(&path) {
+        Ok(text) => match change(&text) {
+            new if new == text => Ok(()),
+            new => put(&path, &new),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Changes ~/.ssh/config, if it has to be.
+fn edit_config(lab: &Lab, change: fn(&str, &str) -> String) -> Result<PathBuf, Failure> {
+    let dir = home().join(".ssh");
+    let config = dir.join("config");
+    let text = match fs::read_to_string(&config) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Failure::io("read", &config, &error)),
+    };
+    let new = change(&text, &path(lab).display().to_string());
+    if new != text {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        // A link, to a file of a collection for one, stays a link.
+        let place = fs::canonicalize(&config).unwrap_or_else(|_| config.clone());
+        let written = made.and_then(|()| put(&place, &new));
+        written.map_err(|error| Failure::io("write", &config, &error))?;
+    }
+    Ok(config)
+}
+
+fn home() -> PathBuf {
+    std::env::var_os("HOME").unwrap_or_else(|| "/".into()).into()
+}
+
+/// Whoever reads the file sees the old text or the new one.
 fn put(path: &Path, text: &str) -> io::Result<()> {
-    use std::io::Write;
     let new = path.with_extension("new");
     let mut file = fs::File::options()
         .write(true)
@@ -42,26 +120,24 @@ fn put(path: &Path, text: &str) -> io::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(&new)?;
+    if let Ok(metadata) = fs::metadata(path) {
+        file.set_permissions(metadata.permissions())?;
+    }
     file.write_all(text.as_bytes())?;
     fs::rename(new, path)
 }
 
-fn block(lab: &Lab, node: &Node) -> String {
+fn entry(lab: &Lab, node: &Node) -> Entry {
     let ssh = lab.project.ssh();
-    let quoted = |path: PathBuf| match path.display().to_string() {
-        path if path.contains(' ') => format!("\"{path}\""),
-        path => path,
-    };
-    let lab_program = std::env::current_exe().unwrap_or_else(|_| "lab".into());
-    format!(
-        "Host {name}\n  HostName {address}\n  User {USER}\n  Port 22\n  UserKnownHostsFile {known}\n  \
-         StrictHostKeyChecking yes\n  PasswordAuthentication no\n  IdentityFile {key}\n  IdentitiesOnly yes\n  \
-         LogLevel FATAL\n  ForwardAgent yes\n  ProxyCommand {program} proxy --fdpass --state {state} %h %p\n  ProxyUseFdpass yes\n",
-        name = node.name,
-        address = node.address,
-        known = quoted(ssh.join("known_hosts")),
-        key = quoted(ssh.join("id_ed25519")),
-        program = quoted(lab_program),
-        state = quoted(lab.state.clone()),
-    )
+    let text = |path: &Path| path.display().to_string();
+    let program = std::env::current_exe().unwrap_or_else(|_| "lab".into());
+    let (program, state) = (quoted(&text(&program)), quoted(&text(&lab.state)));
+    Entry {
+        host: node.name.clone(),
+        host_name: node.address.to_string(),
+        port: 22,
+        known_hosts: text(&ssh.join("known_hosts")),
+        identity: text(&ssh.join("id_ed25519")),
+        proxy_command: Some(format!("{program} proxy --fdpass --state {state} %h %p")),
+    }
 }

@@ -30,7 +30,7 @@ pub fn run(args: &Up) -> Result<(), Failure> {
     let mut nodes = Vec::new();
     for node in lab.nodes.iter().filter(|node| names.contains(&node.name)) {
         let mut spec = lab.spec(node)?;
-        spec.etcd = whole && lab.user_data(node).is_some();
+        spec.etcd = whole && lab.starts_etcd(node);
         nodes.push(spec);
     }
     let request = Request::Up {
@@ -91,7 +91,7 @@ fn next(lab: &Lab) -> String {
         ["a shell on a node".to_string(), ui::command(&format!("ssh {first}"))],
         ["what runs".into(), ui::command("status")],
     ];
-    if lab.user_data(&lab.nodes[0]).is_some() {
+    if lab.starts_etcd(&lab.nodes[0]) {
         rows.push([
             "the cluster".into(),
             ui::command(&format!("ssh {first} -- etcdctl cluster-health")),

@@ -1,11 +1,15 @@
 //! The settings of a lab: from lab.yaml, coreos-vagrant's config.rb and flags to what is meant.
 //!
 //! `settings!` below is the one list of them: a name (coreos-vagrant's, where it has it), a type and a default.
-
+pub mod config_rb;
+pub mod lab_yaml;
+mod load;
 pub mod raw;
 pub mod resolved;
 mod value;
+pub mod yaml;
 
+pub use load::{file, load};
 pub use value::{Origin, Setting, Typed, Value};
 
 /// How the members of the lab's cluster find each other.
@@ -49,6 +53,8 @@ macro_rules! settings {
             enable_serial_logging: bool = false;
             /// Share the home directory of whoever runs this at the same path.
             share_home: bool = false;
+            /// Folders are shared by NFS, which may ask for a password, and not copied by rsync.
+            nfs: bool = false;
             /// Folders of the host, and where nodes have them.
             shared_folders: std::collections::BTreeMap<String, String> = Default::default();
             /// Ports of each node, and the host's that lead there, or to the next free ones.
@@ -61,8 +67,6 @@ macro_rules! settings {
             user_data: Option<String> = None;
             /// Nodes start neither etcd nor fleet.
             bare: bool = false;
-            /// Every node gets a certificate of the lab's own authority.
-            certificates: bool = false;
         }
     };
 }
@@ -107,4 +111,11 @@ impl std::fmt::Display for Discovery {
             Discovery::None => "none",
         })
     }
+}
+
+/// The name that was meant, if one is near.
+pub fn closest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
+    let near = |name: &&'a str| (strsim::jaro_winkler(typed, name), *name);
+    let best = known.iter().map(near).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(similarity, _)| *similarity > 0.8).map(|(_, name)| name)
 }

@@ -37,6 +37,8 @@ pub enum Origin {
     /// lab.yaml or config.rb
     File(Place),
     Environment(&'static str),
+    /// What the lab that is here began with.
+    Lab,
     Flag(&'static str),
 }
 
@@ -46,6 +48,7 @@ impl fmt::Display for Origin {
             Origin::Default => f.write_str("default"),
             Origin::File(place) => write!(f, "{}:{}", place.file, place.line),
             Origin::Environment(name) => write!(f, "${name}"),
+            Origin::Lab => f.write_str(".lab/lab.json"),
             Origin::Flag(flag) => write!(f, "--{flag}"),
         }
     }
