@@ -247,7 +247,10 @@ error: unknown key \"num_instance\"
     dir.write("lab.yaml", "");
     dir.write("bad", "#cloud-config\ncoreos: [\n");
     let (code, text) = dir.fails(&["validate", "bad"]);
-    assert!(code == 1 && text.contains("bad:3:1") && text.contains("did not find expected"), "{text}");
+    assert!(
+        code == 1 && text.contains("bad:3:1") && text.contains("did not find expected"),
+        "{text}"
+    );
     dir.write("bad", "hello\n");
     assert!(
         dir.fails(&["validate", "bad"])

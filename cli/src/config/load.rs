@@ -166,11 +166,16 @@ mod tests {
     #[test]
     fn the_documentation_has_every_setting_with_its_default() {
         let page = include_str!("../../../docs/lab.yaml.md");
-        let table = resolve(Raw::default(), None, Raw::default(), None).expect("defaults").table();
+        let table = resolve(Raw::default(), None, Raw::default(), None)
+            .expect("defaults")
+            .table();
         for [name, value, _] in table {
             let row = page.lines().find(|line| line.starts_with(&format!("| `{name}`")));
             let row = row.unwrap_or_else(|| panic!("{name} is not in docs/lab.yaml.md"));
-            assert!(value == "-" || row.contains(&format!("| {value}")), "{name}: {value} in {row}");
+            assert!(
+                value == "-" || row.contains(&format!("| {value}")),
+                "{name}: {value} in {row}"
+            );
         }
     }
 }

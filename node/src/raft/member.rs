@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver;
-use tokio::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::disk::{Disk, File};
