@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 use crate::args::Up;
 use crate::commands::follow::follow;
 use crate::commands::{down, ssh_config};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::lab::{self, Lab};
 use crate::local::client::Supervisor;
 use crate::local::protocol::{Request, State};
 use crate::project::Project;
 use crate::ui;
+
+/// So often ports are chosen.
+const PORTS: usize = 5;
 
 pub fn run(args: &Up) -> Result<(), Failure> {
     if args.dry_run {
@@ -22,7 +25,17 @@ pub fn run(args: &Up) -> Result<(), Failure> {
     // Before the record is read: another first `lab up` may be about to write one.
     let _lock = project.lock()?;
     let is_new = project.record()?.is_none();
-    let result = up(args, is_new);
+    let mut result = up(args, is_new);
+    for _ in 0..PORTS {
+        if !is_new || !matches!(&result, Err(failure) if failure.exit == Exit::Conflict) {
+            break;
+        }
+        // Another took a port after it was seen free. Nobody knows the ports of a new lab yet: it takes others.
+        let mut record = project.existing()?;
+        record.forwards.clear();
+        project.save(&record)?;
+        result = up(args, false);
+    }
     // What never began leaves nothing.
     if result.is_err() && project.record()?.is_none() && project.dir().exists() {
         project.remove()?;

@@ -145,6 +145,8 @@ impl Program<'_> {
                 libc::dup2(200 + at, 3 + at);
                 libc::close(200 + at);
             }
+            // What the caller's shell has open would stay open as long as the lab runs.
+            libc::syscall(libc::SYS_close_range, 3 + self.fds.len() as u32, u32::MAX, 0);
             libc::execve(exe.as_ptr(), argv.as_ptr(), envp.as_ptr());
             libc::_exit(126);
         }

@@ -74,6 +74,8 @@ struct Running {
     console: Console,
     cgroup: Cgroup,
     port: u64,
+    /// Held so that the node's end of the wire is there until all its frames have been taken.
+    _netns: Netns,
     since: Instant,
     notify: UnixDatagram,
     /// Which of its limits do not hold, and why.
@@ -191,6 +193,7 @@ impl Node {
             console,
             cgroup,
             port,
+            _netns: netns,
             since,
             notify: UnixDatagram::from_std(notify)?,
             unlimited,
@@ -230,13 +233,15 @@ impl Node {
     }
 
     async fn attend(self: Arc<Node>, running: &Arc<Running>) -> io::Result<Exit> {
-        let log = self.log();
-        let ready = self.clone().become_ready(running.clone());
-        let others = async { tokio::join!(ready, running.console.run(&log)) };
-        tokio::select! {
+        let (console, log) = (running.clone(), self.log());
+        let printing = tokio::spawn(async move { console.console.run(&log).await });
+        let exit = tokio::select! {
             exit = running.ended() => exit,
-            _ = others => running.ended().await,
-        }
+            () = self.become_ready(running.clone()) => running.ended().await,
+        };
+        running.console.hang_up();
+        let _ = timeout(GRACE, printing).await;
+        exit
     }
 
     /// Waits for systemd, ssh and etcd, and says what is missing.

@@ -265,6 +265,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 bytes = output.recv() => match bytes {
+                    Ok(bytes) if bytes.is_empty() => return Ok(()),
                     Ok(bytes) => client.0.write_all(&bytes).await?,
                     Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
                     Err(_) => return Ok(()),
