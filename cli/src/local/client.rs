@@ -27,8 +27,11 @@ pub struct Supervisor {
 impl Supervisor {
     /// The one that serves the lab with its state in `dir`, if it does.
     pub fn find(dir: &Path) -> Option<Supervisor> {
-        let socket = dir.join("socket");
-        UnixStream::connect(&socket).is_ok().then_some(Supervisor { socket })
+        let supervisor = Supervisor {
+            socket: dir.join("socket"),
+        };
+        // One that was killed takes connections until it is gone.
+        supervisor.ask(&Request::Ping, |_| {}).is_ok().then_some(supervisor)
     }
 
     /// For the lab of the directory `project`, by which `lab gc` knows whose this is.
@@ -57,10 +60,9 @@ impl Supervisor {
             rootless::map(process.pid)?;
         }
         process.release()?;
-        let socket = dir.join("socket");
         loop {
-            if UnixStream::connect(&socket).is_ok() {
-                return Ok(Supervisor { socket });
+            if let Some(supervisor) = Supervisor::find(dir) {
+                return Ok(supervisor);
             }
             // Its end makes the descriptor readable.
             let mut ended = [PollFd::new(&process.pidfd, PollFlags::IN)];

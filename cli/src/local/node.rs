@@ -307,6 +307,11 @@ impl Node {
 
     /// A connection from the host's end of the wire.
     pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        let state = self.status.borrow().state;
+        // Nobody would answer, and TCP waits for minutes until it believes that.
+        if !matches!(state, State::Booting | State::Ready) {
+            return Err(io::Error::other(format!("the node is {state}")));
+        }
         self.host.netns.connect(self.spec.address, port).await
     }
 

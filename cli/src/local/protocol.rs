@@ -50,6 +50,8 @@ pub struct Forward {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
+    /// Are you there?
+    Ping,
     /// Have in place what all nodes share.
     Begin {
         lab: LabSpec,

@@ -112,6 +112,7 @@ impl Supervisor {
         let request: Request = serde_json::from_str(&line)?;
         let mut client = Client(stream);
         match request {
+            Request::Ping => client.say(&Event::Done).await,
             Request::Begin { lab } => {
                 let result = self.begin(&lab, &mut client).await;
                 client.finish(result).await
