@@ -24,6 +24,7 @@ use crate::{image, ssh, ui};
 /// The user that everybody logs in as, as the image has it.
 pub const USER: &str = "core";
 const USER_ID: u32 = 500;
+const HOME: &str = "/home";
 /// A service that has just been started is asked again this often.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Where coreos-cloudinit looks for what Vagrant brings.
@@ -218,10 +219,10 @@ impl Lab {
             ),
             text("/etc/ssh/ssh_host_ed25519_key", 0o600, host.private),
             text("/etc/ssh/ssh_host_ed25519_key.pub", 0o644, host.public),
-            directory(&format!("/home/{USER}"), 0o755, USER_ID),
-            directory(&format!("/home/{USER}/.ssh"), 0o700, USER_ID),
+            directory(&format!("{HOME}/{USER}"), 0o755, USER_ID),
+            directory(&format!("{HOME}/{USER}/.ssh"), 0o700, USER_ID),
             File::text(
-                &format!("/home/{USER}/.ssh/authorized_keys"),
+                &format!("{HOME}/{USER}/.ssh/authorized_keys"),
                 0o600,
                 USER_ID,
                 login.public,

@@ -195,10 +195,11 @@ impl Drop for Lab {
                 }
             }
         }
+        let destroyed = self.id().is_none() || self.lab(&["destroy", "-f"]).status.success();
         if let Some(pid) = self.supervisor() {
             crate::process::kill(pid, rustix::process::Signal::KILL);
         }
-        if self.id().is_some() {
+        if !destroyed {
             let _ = self.lab(&["destroy", "-f"]);
         }
     }

@@ -220,7 +220,7 @@ impl Supervisor {
             node.halt(false).await;
             client.say(&Event::Node(node.status())).await?;
             for (_, files) in files.iter().filter(|(name, _)| *name == node.spec.name) {
-                node.disk.create(files)?;
+                node.disk.update(files)?;
             }
         }
         for node in &nodes {

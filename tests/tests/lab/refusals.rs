@@ -121,6 +121,26 @@ fn where_namespaces_are_refused_the_lab_says_so() {
 }
 
 #[test]
+fn where_no_more_namespaces_are_allowed_the_node_says_so() {
+    let lab = Lab::bare(1);
+    // The limit is that of a user namespace made for this: the machine's stays.
+    let mut command = lab.command("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount", "sh", "-euc"])
+        .arg(
+            "echo 0 > /proc/sys/user/max_user_namespaces
+         status=0; lab up || status=$?
+         lab destroy -f; exit $status",
+        );
+    let output = run(&mut command);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{}", outputs(&output));
+    four_parts(&error);
+    assert!(error.contains("no more namespaces are allowed"), "{error}");
+    lab.gone();
+}
+
+#[test]
 fn a_full_disk_stops_the_start_and_room_lets_it_go_on() {
     let lab = Lab::bare(1);
     // The room is only in the mount namespace of those who use it.
