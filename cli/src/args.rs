@@ -84,6 +84,10 @@ pub struct Up {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_NODES)))]
     pub num_instances: Option<u8>,
 
+    /// Do not wait longer than this; the nodes run on
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+
     /// Only tell what would be done
     #[arg(long)]
     pub dry_run: bool,

@@ -13,7 +13,7 @@ use crate::discovery::{self, Decision};
 use crate::failure::{Exit, Failure};
 use crate::local::client::Supervisor;
 use crate::local::disk::{Content, File};
-use crate::local::protocol::{Event, Forward, ImageSpec, LabSpec, NodeSpec, Request};
+use crate::local::protocol::{Event, Forward, ImageSpec, LabSpec, NodeSpec, Reason, Request};
 use crate::local::{DISCOVERY_PORT, HOST};
 use crate::project::{Project, Record, cache_home, random_digits};
 use crate::render::known_hosts::Host;
@@ -136,7 +136,7 @@ impl Lab {
         let began = Instant::now();
         let supervisor = match self.supervisor() {
             Some(supervisor) => supervisor,
-            None => Supervisor::start(&self.state).map_err(|error| self.cannot("start the lab's supervisor", error))?,
+            None => Supervisor::start(&self.state, &self.project.root).map_err(|error| self.no_supervisor(error))?,
         };
         let spec = LabSpec {
             id: self.record.id.clone(),
@@ -150,6 +150,15 @@ impl Lab {
         })?;
         ui::phase("supervisor and wire", began.elapsed());
         Ok(supervisor)
+    }
+
+    fn no_supervisor(&self, error: io::Error) -> Failure {
+        if error.kind() != io::ErrorKind::Unsupported {
+            return self.cannot("start the lab's supervisor", error);
+        }
+        let what = "this machine gives us no namespaces, which nodes are made of";
+        let why = format!("clone3: {error}; so it is in ordinary containers, and where user namespaces are restricted");
+        Failure::new(Exit::Missing, what, "the kernel", why, ui::command("doctor"))
     }
 
     pub fn cannot(&self, what: &str, error: io::Error) -> Failure {
@@ -180,6 +189,7 @@ impl Lab {
             cpus: cpus.then_some(f64::from(node.cpus)),
             files,
             etcd: false,
+            part: false,
         })
     }
 
@@ -339,7 +349,13 @@ fn forwards(nodes: &[Node]) -> Vec<Forward> {
 pub fn ask(supervisor: &Supervisor, request: &Request, each: impl FnMut(&Event)) -> Result<(), Failure> {
     let place = supervisor.socket.display().to_string();
     match supervisor.ask(request, each) {
-        Ok(Event::Failed { what, place, why, todo }) => Err(Failure::new(Exit::Failed, what, place, why, todo)),
+        Ok(Event::Failed {
+            reason,
+            what,
+            place,
+            why,
+            todo,
+        }) => Err(refused(reason, what, place, why, todo)),
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::new(
             Exit::Failed,
@@ -349,6 +365,15 @@ pub fn ask(supervisor: &Supervisor, request: &Request, each: impl FnMut(&Event))
             ui::command("up"),
         )),
     }
+}
+
+/// The supervisor's words as a failure.
+pub fn refused(reason: Reason, what: String, place: String, why: String, todo: String) -> Failure {
+    let exit = match reason {
+        Reason::Conflict => Exit::Conflict,
+        Reason::Other => Exit::Failed,
+    };
+    Failure::new(exit, what, place, why, todo)
 }
 
 /// What nodes are made of: the archive, built if it is missing, and the program.

@@ -1,15 +1,17 @@
 //! The only place that prints: phases and results on stdout, errors on stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is this file's job")]
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
 
 const TICK: Duration = Duration::from_millis(100);
+/// Where nobody sees a line change, this long may pass without a word.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// One line for a phase that is over.
 pub fn phase(text: &str, time: Duration) {
@@ -34,10 +36,11 @@ pub fn ask(question: &str) -> String {
     answer
 }
 
-/// What is still waited for: a line that changes on a terminal, nothing elsewhere.
+/// What is still waited for: a line that changes on a terminal, and elsewhere one every ten seconds.
 pub struct Waiting {
     bar: ProgressBar,
     nodes: RefCell<BTreeMap<String, String>>,
+    said: Cell<Instant>,
 }
 
 impl Waiting {
@@ -47,15 +50,38 @@ impl Waiting {
         Waiting {
             bar,
             nodes: RefCell::default(),
+            said: Cell::new(Instant::now()),
         }
     }
 
     /// This node waits for that.
     pub fn say(&self, node: &str, what: &str) {
         self.nodes.borrow_mut().insert(node.into(), what.into());
+        self.show();
+    }
+
+    /// This node waits for nothing any more.
+    pub fn forget(&self, node: &str) {
+        self.nodes.borrow_mut().remove(node);
+        self.show();
+    }
+
+    fn show(&self) {
+        self.bar.set_message(self.text());
+    }
+
+    fn text(&self) -> String {
         let nodes = self.nodes.borrow();
         let texts: Vec<String> = nodes.iter().map(|(node, what)| format!("{node}: {what}")).collect();
-        self.bar.set_message(texts.join("  "));
+        texts.join("  ")
+    }
+
+    /// Called again and again while waiting.
+    pub fn turn(&self) {
+        if self.bar.is_hidden() && self.said.get().elapsed() >= SILENCE {
+            self.said.set(Instant::now());
+            note(&format!("waiting for {}", self.text()));
+        }
     }
 
     /// A line that stays.

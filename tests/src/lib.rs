@@ -9,6 +9,7 @@ pub mod disk;
 pub mod ec2;
 pub mod hosts;
 pub mod http;
+pub mod lab;
 pub mod ports;
 pub mod process;
 pub mod python;

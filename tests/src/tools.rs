@@ -15,6 +15,12 @@ pub fn labnode() -> PathBuf {
     profile_dir("labnode").join("labnode")
 }
 
+/// The lab that was built in the same profile as the test.
+#[track_caller]
+pub fn lab() -> PathBuf {
+    profile_dir("lab").join("lab")
+}
+
 /// Where cargo put the binaries of this profile; `wanted` has to be among them.
 #[track_caller]
 fn profile_dir(wanted: &str) -> PathBuf {

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::args::{Doctor, Format};
 use crate::failure::{Exit, Failure};
+use crate::local::limits::{self, Controller};
 use crate::local::probe;
 use crate::project::cache_home;
 use crate::{image, ui};
@@ -126,6 +127,17 @@ fn checks() -> Vec<Check> {
     }
     if !cache_home().join("images").join(image::archive_name()).exists() {
         checks.push(program("mmdebstrap", LOCAL, "sudo apt-get install -y mmdebstrap"));
+    }
+    for controller in [Controller::Memory, Controller::Cpu] {
+        checks.push(check(
+            match controller {
+                Controller::Memory => "memory limits",
+                Controller::Cpu => "cpu limits",
+            },
+            limits::probe(controller).err().map(|error| error.to_string()),
+            "vm_memory and vm_cpus of nodes",
+            "",
+        ));
     }
     checks.push(program(
         "vagrant",

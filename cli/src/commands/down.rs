@@ -1,14 +1,16 @@
 //! `lab down`, `lab halt`, `lab destroy`, `lab reload`: nodes go down, for a while or for good.
 use std::fs;
 use std::io::{IsTerminal, stdin};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::provision;
 use crate::args::{Destroy, Halt, Reload};
+use crate::commands::follow::follow;
 use crate::commands::ssh_config;
 use crate::failure::{Exit, Failure};
 use crate::lab::{Lab, ask};
-use crate::local::protocol::{Event, Request, State};
+use crate::local::leftovers;
+use crate::local::protocol::{Request, State};
 use crate::{ssh, ui};
 
 /// Halts nodes; with the last of them, the supervisor.
@@ -42,8 +44,9 @@ pub fn destroy(args: &Destroy) -> Result<(), Failure> {
     }
     let began = Instant::now();
     let whole = nodes.len() == lab.nodes.len();
-    if let Some(supervisor) = lab.supervisor() {
-        ask(&supervisor, &Request::Destroy { nodes: nodes.clone() }, |_| {})?;
+    match lab.supervisor() {
+        Some(supervisor) => ask(&supervisor, &Request::Destroy { nodes: nodes.clone() }, |_| {})?,
+        None => leftovers(&lab.record.id),
     }
     if whole {
         ssh_config::forget(&lab)?;
@@ -54,18 +57,24 @@ pub fn destroy(args: &Destroy) -> Result<(), Failure> {
         remove(&lab, &lab.state.join("nodes").join(name))?;
     }
     if whole {
-        if let Some(supervisor) = lab.supervisor() {
-            supervisor
-                .end(|_| {})
-                .map_err(|error| lab.cannot("end the lab's supervisor", error))?;
-        }
-        remove(&lab, &lab.state)?;
-        lab.project.remove()?;
+        forget(&lab)?;
     } else {
         end_if_idle(&lab)?;
     }
     ui::phase(&format!("destroyed {}", nodes.join(" ")), began.elapsed());
     Ok(())
+}
+
+/// Removes what there is of a lab without nodes.
+pub fn forget(lab: &Lab) -> Result<(), Failure> {
+    if let Some(supervisor) = lab.supervisor() {
+        supervisor
+            .end(|_| {})
+            .map_err(|error| lab.cannot("end the lab's supervisor", error))?;
+    }
+    leftovers(&lab.record.id);
+    remove(lab, &lab.state)?;
+    lab.project.remove()
 }
 
 pub fn reload(args: &Reload) -> Result<(), Failure> {
@@ -83,13 +92,7 @@ pub fn reload(args: &Reload) -> Result<(), Failure> {
         }
     }
     let request = Request::Reload { nodes, files };
-    ask(&supervisor, &request, |event| {
-        if let Event::Node(node) = event
-            && node.state == State::Ready
-        {
-            ui::phase(&format!("{} ready", node.name), Duration::from_millis(node.millis));
-        }
-    })
+    follow(&lab, &supervisor, &request, None)
 }
 
 fn names(lab: &Lab, typed: &[String]) -> Result<Vec<String>, Failure> {
@@ -97,7 +100,7 @@ fn names(lab: &Lab, typed: &[String]) -> Result<Vec<String>, Failure> {
 }
 
 /// Nobody needs a supervisor of nothing.
-fn end_if_idle(lab: &Lab) -> Result<(), Failure> {
+pub fn end_if_idle(lab: &Lab) -> Result<(), Failure> {
     let runs = |state| matches!(state, State::Booting | State::Ready);
     if super::status::statuses(lab).iter().any(|status| runs(status.state)) {
         return Ok(());

@@ -6,6 +6,7 @@ use rustix::fs::FlockOperation;
 
 use crate::args::Gc;
 use crate::failure::Failure;
+use crate::local::client::Supervisor;
 use crate::local::leftovers;
 use crate::project::{cache_home, state_home};
 use crate::ui;
@@ -15,20 +16,31 @@ pub fn run(args: &Gc) -> Result<(), Failure> {
     for entry in fs::read_dir(state_home()).into_iter().flatten().flatten() {
         let dir = entry.path();
         let id = entry.file_name().to_string_lossy().into_owned();
-        if !idle(&dir) {
+        let project = fs::read_to_string(dir.join("project")).unwrap_or_default();
+        let home = Path::new(&project).join(".lab");
+        // A command that is at work there may be about to start one.
+        if !project.is_empty() && !idle(&home.join("lock")) {
             continue;
         }
-        // A control group without its supervisor holds nothing but names.
-        leftovers(&id);
-        let project = fs::read_to_string(dir.join("project")).unwrap_or_default();
-        let kept = fs::read_to_string(Path::new(project.trim()).join(".lab/lab.json"))
-            .is_ok_and(|text| text.contains(&format!("\"{id}\"")));
-        if kept {
+        let kept = fs::read_to_string(home.join("lab.json")).is_ok_and(|text| text.contains(&format!("\"{id}\"")));
+        let runs = !idle(&dir.join("lock"));
+        if !args.dry_run && !runs {
+            // A control group without its supervisor holds nothing but names.
+            leftovers(&id);
+        }
+        if !project.is_empty() && kept {
             continue;
+        }
+        if runs && !args.dry_run {
+            // Its directory is gone, and with it every way to it but this.
+            match Supervisor::find(&dir).map(|supervisor| supervisor.end(|_| {})) {
+                Some(Ok(_)) => leftovers(&id),
+                _ => continue,
+            }
         }
         ui::lines(&format!(
             "the lab {id} of {}",
-            if project.is_empty() { "?" } else { project.trim() }
+            if project.is_empty() { "?" } else { &project }
         ));
         if !args.dry_run && fs::remove_dir_all(&dir).is_ok() {
             removed += 1;
@@ -44,9 +56,9 @@ pub fn run(args: &Gc) -> Result<(), Failure> {
     Ok(())
 }
 
-/// No supervisor holds its lock.
-fn idle(dir: &Path) -> bool {
-    match fs::File::open(dir.join("lock")) {
+/// Nobody holds the lock.
+fn idle(lock: &Path) -> bool {
+    match fs::File::open(lock) {
         Ok(lock) => rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
         Err(_) => true,
     }

@@ -3,6 +3,7 @@ mod boxes;
 mod completion;
 mod doctor;
 mod down;
+mod follow;
 mod gc;
 mod image;
 mod init;

@@ -4,15 +4,23 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
+
+use super::limits;
 
 /// What the node's systemd must own to work in its group.
 const DELEGATED: [&str; 4] = ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
 
+/// Killed processes are gone long before.
+const DYING: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Debug)]
 pub struct Cgroup {
     path: PathBuf,
+    /// The lab's name, or that and the node's: the end of the path.
+    below: PathBuf,
 }
 
 impl Cgroup {
@@ -27,9 +35,19 @@ impl Cgroup {
             true => top,
             false => top.join(own.trim_start_matches('/')),
         };
+        let below = PathBuf::from(format!("lab-{id}"));
         Ok(Cgroup {
-            path: parent.join(format!("lab-{id}")),
+            path: parent.join(&below),
+            below,
         })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn below(&self) -> &Path {
+        &self.below
     }
 
     pub fn create(&self) -> io::Result<()> {
@@ -46,6 +64,7 @@ impl Cgroup {
     pub fn node(&self, name: &str, owner: u32) -> io::Result<Cgroup> {
         let node = Cgroup {
             path: self.path.join(name),
+            below: self.below.join(name),
         };
         node.create()?;
         for file in DELEGATED {
@@ -62,13 +81,24 @@ impl Cgroup {
         )?)
     }
 
+    /// Returns when nothing is in the group any more: what a killed supervisor ran takes a moment to be gone.
+    pub fn drain(&self) {
+        let began = Instant::now();
+        let events = self.path.join("cgroup.events");
+        while fs::read_to_string(&events).is_ok_and(|text| text.contains("populated 1")) && began.elapsed() < DYING {
+            let _ = fs::write(self.path.join("cgroup.kill"), "1");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The group and all beneath it, which must be without processes.
     pub fn remove(&self) {
+        limits::forget(self);
         remove(&self.path);
     }
 }
 
-fn remove(path: &Path) {
+pub fn remove(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove(&entry.path());

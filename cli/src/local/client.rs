@@ -3,9 +3,10 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::FlockOperation;
@@ -16,6 +17,8 @@ use super::clone::Program;
 use super::protocol::{Event, Request};
 use super::rootless;
 
+const TURN: Duration = Duration::from_millis(100);
+
 #[derive(Debug)]
 pub struct Supervisor {
     pub socket: PathBuf,
@@ -24,12 +27,17 @@ pub struct Supervisor {
 impl Supervisor {
     /// The one that serves the lab with its state in `dir`, if it does.
     pub fn find(dir: &Path) -> Option<Supervisor> {
-        let socket = dir.join("socket");
-        UnixStream::connect(&socket).is_ok().then_some(Supervisor { socket })
+        let supervisor = Supervisor {
+            socket: dir.join("socket"),
+        };
+        // One that was killed takes connections until it is gone.
+        supervisor.ask(&Request::Ping, |_| {}).is_ok().then_some(supervisor)
     }
 
-    pub fn start(dir: &Path) -> io::Result<Supervisor> {
+    /// For the lab of the directory `project`, by which `lab gc` knows whose this is.
+    pub fn start(dir: &Path, project: &Path) -> io::Result<Supervisor> {
         fs::create_dir_all(dir)?;
+        fs::write(dir.join("project"), project.as_os_str().as_bytes())?;
         let log = File::options()
             .create(true)
             .append(true)
@@ -46,15 +54,15 @@ impl Supervisor {
             console: log.as_fd(),
             fds: &[],
         }
-        .spawn()?;
+        .spawn()
+        .map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
         if !root {
             rootless::map(process.pid)?;
         }
         process.release()?;
-        let socket = dir.join("socket");
         loop {
-            if UnixStream::connect(&socket).is_ok() {
-                return Ok(Supervisor { socket });
+            if let Some(supervisor) = Supervisor::find(dir) {
+                return Ok(supervisor);
             }
             // Its end makes the descriptor readable.
             let mut ended = [PollFd::new(&process.pidfd, PollFlags::IN)];
@@ -125,18 +133,47 @@ impl Supervisor {
     }
 
     /// Asks, hands on every event, and returns with the last one.
-    pub fn ask(&self, request: &Request, mut each: impl FnMut(&Event)) -> io::Result<Event> {
-        let lines = BufReader::new(self.send(request)?).lines();
-        for line in lines {
-            let event: Event = serde_json::from_str(&line?)?;
-            if matches!(event, Event::Done | Event::Failed { .. }) {
-                return Ok(event);
+    pub fn ask(&self, request: &Request, each: impl FnMut(&Event)) -> io::Result<Event> {
+        let last = self.ask_while(request, each, || true)?;
+        Ok(last.expect("it goes on to the end"))
+    }
+
+    /// As long as `go_on` says so, which is asked ten times a second. None: it did not.
+    pub fn ask_while(
+        &self,
+        request: &Request,
+        mut each: impl FnMut(&Event),
+        mut go_on: impl FnMut() -> bool,
+    ) -> io::Result<Option<Event>> {
+        let stream = self.send(request)?;
+        stream.set_read_timeout(Some(TURN))?;
+        let mut stream = BufReader::new(stream);
+        let mut line = Vec::new();
+        let mut asked = Instant::now();
+        loop {
+            // What has been read of a line stays in it when the time is up.
+            match stream.read_until(b'\n', &mut line) {
+                Ok(_) if line.ends_with(b"\n") => {
+                    let event: Event = serde_json::from_slice(&line)?;
+                    if matches!(event, Event::Done | Event::Failed { .. }) {
+                        return Ok(Some(event));
+                    }
+                    each(&event);
+                    line.clear();
+                }
+                Ok(_) => {
+                    let what = "the lab's supervisor ended";
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(error) => return Err(error),
             }
-            each(&event);
+            if asked.elapsed() >= TURN {
+                asked = Instant::now();
+                if !go_on() {
+                    return Ok(None);
+                }
+            }
         }
-        Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the lab's supervisor ended",
-        ))
     }
 }

@@ -109,7 +109,7 @@ impl Program<'_> {
                 pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
                 release: Some(release),
             }),
-            _ => Err(io::Error::last_os_error()),
+            _ => Err(refused(io::Error::last_os_error())),
         }
     }
 
@@ -145,6 +145,8 @@ impl Program<'_> {
                 libc::dup2(200 + at, 3 + at);
                 libc::close(200 + at);
             }
+            // What the caller's shell has open would stay open as long as the lab runs.
+            libc::syscall(libc::SYS_close_range, 3 + self.fds.len() as u32, u32::MAX, 0);
             libc::execve(exe.as_ptr(), argv.as_ptr(), envp.as_ptr());
             libc::_exit(126);
         }
@@ -201,6 +203,17 @@ fn exit(status: &WaitIdStatus) -> Exit {
     match status.exit_status() {
         Some(code) => Exit::Code(code),
         None => Exit::Signal(status.terminating_signal().unwrap_or(0)),
+    }
+}
+
+/// The kernel's word for too many namespaces is that of a full disk.
+fn refused(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC) => io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("no more namespaces are allowed here, see `sysctl user` ({error})"),
+        ),
+        _ => error,
     }
 }
 

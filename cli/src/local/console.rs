@@ -3,6 +3,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -15,7 +16,10 @@ const LAG: usize = 256;
 #[derive(Debug)]
 pub struct Console {
     master: AsyncFd<OwnedFd>,
+    /// Empty bytes are the end.
     output: broadcast::Sender<Vec<u8>>,
+    /// systemd opens and closes its end for every line; while nobody has it open, the terminal counts as hung up.
+    held: Mutex<Option<OwnedFd>>,
 }
 
 impl Console {
@@ -39,6 +43,7 @@ impl Console {
             // SAFETY: it is the descriptor's owner, and nobody else closes it.
             master: unsafe { AsyncFd::register(master)? },
             output: broadcast::channel(LAG).0,
+            held: Mutex::new(Some(node.try_clone()?)),
         };
         Ok((console, node))
     }
@@ -57,18 +62,23 @@ impl Console {
         Ok(())
     }
 
-    /// Copies what the node prints to its log and to who is attached, until the node has closed its end.
+    /// The node is gone: `run` ends with its last words.
+    pub fn hang_up(&self) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Copies what the node prints to its log and to who is attached, until it is hung up.
     pub async fn run(&self, log: &Path) {
         use std::io::Write;
         let mut file = fs::File::options().create(true).append(true).open(log).ok();
         let mut buffer = [0; 4096];
         loop {
             let Ok(mut ready) = self.master.readable().await else {
-                return;
+                break;
             };
             match ready.try_io(|master| Ok(rustix::io::read(master.as_fd(), &mut buffer[..])?)) {
                 // EIO is how a terminal says that its other end is closed.
-                Ok(Ok(0) | Err(_)) => return,
+                Ok(Ok(0) | Err(_)) => break,
                 Ok(Ok(read)) => {
                     if let Some(file) = &mut file {
                         let _ = file.write_all(&buffer[..read]);
@@ -78,5 +88,6 @@ impl Console {
                 Err(_) => {}
             }
         }
+        let _ = self.output.send(Vec::new());
     }
 }

@@ -120,17 +120,25 @@ impl Disk {
         self.dir.join("root")
     }
 
-    /// Empty, with the files that a node is born with.
+    /// Empty, with the files that a node is born with. Who ends half-way leaves no disk.
     pub fn create(&self, files: &[File]) -> io::Result<()> {
-        for name in ["upper", "work", "root"] {
-            let path = self.dir.join(name);
+        let making = self.dir.join("upper.part");
+        let _ = fs::remove_dir_all(&making);
+        for path in [self.dir.join("work"), self.root(), making.clone()] {
             fs::create_dir_all(&path)?;
             lchown(&path, Some(self.base), Some(self.base))?;
         }
-        for file in files {
-            put(&self.upper(), self.base, file)?;
-        }
-        Ok(())
+        self.write(&making, files)?;
+        fs::rename(making, self.upper())
+    }
+
+    /// Puts more files on it, while the node is down.
+    pub fn update(&self, files: &[File]) -> io::Result<()> {
+        self.write(&self.upper(), files)
+    }
+
+    fn write(&self, root: &Path, files: &[File]) -> io::Result<()> {
+        files.iter().try_for_each(|file| put(root, self.base, file))
     }
 
     pub fn exists(&self) -> bool {

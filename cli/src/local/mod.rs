@@ -8,6 +8,8 @@ mod clone;
 mod console;
 pub mod disk;
 mod forward;
+mod jobs;
+pub mod limits;
 mod netns;
 mod node;
 pub mod probe;
@@ -22,6 +24,7 @@ pub use supervisor::HOST;
 /// Removes the control group of a lab whose supervisor is gone.
 pub fn leftovers(id: &str) {
     if let Ok(cgroup) = cgroup::Cgroup::of_lab(id) {
+        cgroup.drain();
         cgroup.remove();
     }
 }

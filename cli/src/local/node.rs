@@ -19,6 +19,8 @@ use super::cgroup::Cgroup;
 use super::clone::{Exit, Process, Program};
 use super::console::Console;
 use super::disk::Disk;
+use super::jobs;
+use super::limits;
 use super::netns::{Interface, Netns};
 use super::protocol::{NodeSpec, NodeStatus, State};
 use crate::wire::{self, Port, Wire};
@@ -28,6 +30,8 @@ const POWEROFF: i32 = 4;
 /// How long a node may take to go down by itself.
 const GRACE: Duration = Duration::from_secs(20);
 const PROBE: Duration = Duration::from_millis(10);
+/// A start that takes longer than this is asked what it does, again and again.
+const JOBS: Duration = Duration::from_secs(1);
 const SSH: u16 = 22;
 const ETCD: u16 = 2379;
 
@@ -70,8 +74,12 @@ struct Running {
     console: Console,
     cgroup: Cgroup,
     port: u64,
+    /// Held so that the node's end of the wire is there until all its frames have been taken.
+    _netns: Netns,
     since: Instant,
     notify: UnixDatagram,
+    /// Which of its limits do not hold, and why.
+    unlimited: String,
 }
 
 impl Node {
@@ -175,6 +183,8 @@ impl Node {
             socket.set_nonblocking(true)?;
             Ok(socket)
         })?;
+        let (memory, cpus) = (self.spec.memory, self.spec.cpus);
+        let unlimited = limits::set(&cgroup, process.pid, memory, cpus).join("; ");
         process.release()?;
         Ok(Running {
             // SAFETY: it is the descriptor's owner, and nobody else closes it.
@@ -183,8 +193,10 @@ impl Node {
             console,
             cgroup,
             port,
+            _netns: netns,
             since,
             notify: UnixDatagram::from_std(notify)?,
+            unlimited,
         })
     }
 
@@ -221,27 +233,41 @@ impl Node {
     }
 
     async fn attend(self: Arc<Node>, running: &Arc<Running>) -> io::Result<Exit> {
-        let log = self.log();
-        let ready = self.clone().become_ready(running.clone());
-        let others = async { tokio::join!(ready, running.console.run(&log)) };
-        tokio::select! {
+        let (console, log) = (running.clone(), self.log());
+        let printing = tokio::spawn(async move { console.console.run(&log).await });
+        let exit = tokio::select! {
             exit = running.ended() => exit,
-            _ = others => running.ended().await,
-        }
+            () = self.become_ready(running.clone()) => running.ended().await,
+        };
+        running.console.hang_up();
+        let _ = timeout(GRACE, printing).await;
+        exit
     }
 
     /// Waits for systemd, ssh and etcd, and says what is missing.
     async fn become_ready(self: Arc<Node>, running: Arc<Running>) {
         let say = |detail: &str| self.say(State::Booting, detail, Some(running.since));
         say("systemd");
-        let mut buffer = [0; 4096];
-        while let Ok(length) = running.notify.recv(&mut buffer).await {
-            if buffer[..length]
-                .split(|byte| *byte == b'\n')
-                .any(|line| line == b"READY=1")
-            {
-                break;
-            }
+        let mut left = String::new();
+        while timeout(JOBS, running.settled()).await.is_err() {
+            let Ok(jobs) = timeout(GRACE, jobs::running(running.process.pid)).await else {
+                continue;
+            };
+            left = match jobs {
+                Ok(jobs) if self.spec.part && jobs::wait_for_others(&jobs) => {
+                    format!("{} waits for the others", jobs.join(", "))
+                }
+                Ok(jobs) if jobs.is_empty() => continue,
+                Ok(jobs) => {
+                    say(&format!("systemd runs {}", jobs.join(", ")));
+                    continue;
+                }
+                Err(error) => {
+                    say(&format!("systemd (its jobs are not known: {error})"));
+                    continue;
+                }
+            };
+            break;
         }
         say("ssh");
         while !self.ssh_answers().await {
@@ -253,7 +279,11 @@ impl Node {
                 sleep(PROBE).await;
             }
         }
-        self.say(State::Ready, "", Some(running.since));
+        let notes: Vec<&str> = [left.as_str(), &running.unlimited]
+            .into_iter()
+            .filter(|note| !note.is_empty())
+            .collect();
+        self.say(State::Ready, notes.join("; "), Some(running.since));
     }
 
     async fn ssh_answers(&self) -> bool {
@@ -277,6 +307,11 @@ impl Node {
 
     /// A connection from the host's end of the wire.
     pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        let state = self.status.borrow().state;
+        // Nobody would answer, and TCP waits for minutes until it believes that.
+        if !matches!(state, State::Booting | State::Ready) {
+            return Err(io::Error::other(format!("the node is {state}")));
+        }
         self.host.netns.connect(self.spec.address, port).await
     }
 
@@ -307,7 +342,10 @@ impl Node {
 
     pub async fn destroy(self: &Arc<Node>) -> io::Result<()> {
         self.halt(true).await;
-        self.disk.remove()?;
+        let disk = self.disk.clone();
+        tokio::task::spawn_blocking(move || disk.remove())
+            .await
+            .map_err(io::Error::other)??;
         self.say(State::New, "", None);
         Ok(())
     }
@@ -326,6 +364,17 @@ impl std::ops::Deref for Attached {
 }
 
 impl Running {
+    /// Returns when systemd has said that it is done with starting.
+    async fn settled(&self) {
+        let mut buffer = [0; 4096];
+        while let Ok(length) = self.notify.recv(&mut buffer).await {
+            let mut lines = buffer[..length].split(|byte| *byte == b'\n');
+            if lines.any(|line| line == b"READY=1") {
+                return;
+            }
+        }
+    }
+
     async fn ended(&self) -> io::Result<Exit> {
         loop {
             let mut ready = self.end.readable().await?;

@@ -35,6 +35,8 @@ pub struct NodeSpec {
     pub files: Vec<File>,
     /// Ready only once its etcd says that it is healthy.
     pub etcd: bool,
+    /// Others of its cluster may be down: what waits for them is not waited for.
+    pub part: bool,
 }
 
 /// A port of 127.0.0.1 that leads to a node's.
@@ -48,6 +50,8 @@ pub struct Forward {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
+    /// Are you there?
+    Ping,
     /// Have in place what all nodes share.
     Begin {
         lab: LabSpec,
@@ -96,11 +100,20 @@ pub enum Event {
     Node(NodeStatus),
     Done,
     Failed {
+        reason: Reason,
         what: String,
         place: String,
         why: String,
         todo: String,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Somebody else has what the lab needs.
+    Conflict,
+    Other,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

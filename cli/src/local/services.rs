@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use tokio::process::{Child, Command};
 
@@ -11,6 +12,8 @@ use super::netns::Netns;
 use super::supervisor::HOST;
 
 pub const DISCOVERY_PORT: u16 = 8087;
+const PAUSE: Duration = Duration::from_millis(2);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 pub struct Services {
@@ -41,6 +44,23 @@ impl Services {
             let _entered = runtime.enter();
             Command::from(command).kill_on_drop(true).spawn()
         })?);
+        Ok(())
+    }
+
+    /// Returns when it takes connections, or has ended without.
+    pub async fn answers(&mut self, dir: &Path, netns: &Netns) -> io::Result<()> {
+        let began = Instant::now();
+        while let Err(error) = netns.connect(HOST, DISCOVERY_PORT).await {
+            let ended = self.discovery.as_mut().map(Child::try_wait).transpose()?.flatten();
+            if ended.is_some() || began.elapsed() > PATIENCE {
+                let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
+                let last = log.lines().last().unwrap_or("it says nothing").to_string();
+                return Err(io::Error::other(format!(
+                    "the lab's discovery service does not answer ({error}): {last}"
+                )));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
         Ok(())
     }
 

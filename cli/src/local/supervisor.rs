@@ -13,12 +13,13 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::cgroup::Cgroup;
 use super::netns::{Interface, Netns};
 use super::node::{Host, Node};
-use super::protocol::{Event, Forward, LabSpec, NodeSpec, NodeStatus, Request, State};
+use super::protocol::{Event, Forward, LabSpec, NodeSpec, NodeStatus, Reason, Request, State};
 use super::{forward, services};
 use crate::image;
 use crate::wire::{self, Port, Wire};
@@ -37,6 +38,9 @@ struct Lab {
     services: services::Services,
 }
 
+/// How long a supervisor that was killed may take to be gone.
+const DYING: Duration = Duration::from_secs(10);
+
 struct Supervisor {
     dir: PathBuf,
     lab: Mutex<Option<Lab>>,
@@ -47,8 +51,14 @@ struct Supervisor {
 pub fn run(dir: &Path) -> io::Result<()> {
     // The kernel's lock, gone with this process however it ends.
     let lock = fs::File::create(dir.join("lock"))?;
-    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| io::Error::other("another supervisor serves this lab"))?;
+    let began = std::time::Instant::now();
+    // One that was killed holds it until its nodes are gone.
+    while rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if began.elapsed() > DYING {
+            return Err(io::Error::other("another supervisor serves this lab"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     // This namespace's processes, not the host's.
     mount(
@@ -102,6 +112,7 @@ impl Supervisor {
         let request: Request = serde_json::from_str(&line)?;
         let mut client = Client(stream);
         match request {
+            Request::Ping => client.say(&Event::Done).await,
             Request::Begin { lab } => {
                 let result = self.begin(&lab, &mut client).await;
                 client.finish(result).await
@@ -117,18 +128,22 @@ impl Supervisor {
                 client.say(&Event::Done).await
             }
             Request::Halt { nodes, force } => {
-                for node in self.nodes(&nodes).await {
+                let nodes = self.nodes(&nodes).await;
+                let halt = move |node: Arc<Node>| async move {
                     node.halt(force).await;
-                    client.say(&Event::Node(node.status())).await?;
-                }
-                client.say(&Event::Done).await
+                    Ok(())
+                };
+                let result = at_once(nodes, &mut client, halt).await;
+                client.finish(result).await
             }
             Request::Reload { nodes, files } => {
                 let result = self.reload(&nodes, &files, &mut client).await;
                 client.finish(result).await
             }
             Request::Destroy { nodes } => {
-                let result = self.destroy(&nodes, &mut client).await;
+                let nodes = self.nodes(&nodes).await;
+                let destroy = |node: Arc<Node>| async move { node.destroy().await };
+                let result = at_once(nodes, &mut client, destroy).await;
                 client.finish(result).await
             }
             Request::Connect { host, port } => self.connect(&host, port, client).await,
@@ -187,8 +202,9 @@ impl Supervisor {
         if let Some(lab) = lab.as_mut()
             && spec.discovery
         {
-            lab.services
-                .discovery(&spec.image.labnode, &self.dir.join("discovery"), &lab.host.netns)?;
+            let dir = self.dir.join("discovery");
+            lab.services.discovery(&spec.image.labnode, &dir, &lab.host.netns)?;
+            lab.services.answers(&dir, &lab.host.netns).await?;
         }
         Ok(())
     }
@@ -204,21 +220,13 @@ impl Supervisor {
             node.halt(false).await;
             client.say(&Event::Node(node.status())).await?;
             for (_, files) in files.iter().filter(|(name, _)| *name == node.spec.name) {
-                node.disk.create(files)?;
+                node.disk.update(files)?;
             }
         }
         for node in &nodes {
             node.start().await;
         }
         follow(&nodes, client).await
-    }
-
-    async fn destroy(&self, names: &[String], client: &mut Client) -> io::Result<()> {
-        for node in self.nodes(names).await {
-            node.destroy().await?;
-            client.say(&Event::Node(node.status())).await?;
-        }
-        Ok(())
     }
 
     async fn connect(&self, host: &str, port: u16, client: Client) -> io::Result<()> {
@@ -258,6 +266,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 bytes = output.recv() => match bytes {
+                    Ok(bytes) if bytes.is_empty() => return Ok(()),
                     Ok(bytes) => client.0.write_all(&bytes).await?,
                     Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
                     Err(_) => return Ok(()),
@@ -294,6 +303,7 @@ impl Lab {
     fn begin(spec: &LabSpec, base: u32, layers: Vec<PathBuf>) -> io::Result<Lab> {
         let cgroup = Cgroup::of_lab(&spec.id)?;
         // Of a supervisor that was killed.
+        cgroup.drain();
         cgroup.remove();
         cgroup.create()?;
         let wire = Wire::new()?;
@@ -338,6 +348,26 @@ impl Lab {
         self.nodes.insert(name, node.clone());
         node
     }
+}
+
+/// Does it to all of them at the same time, to the end also where one fails or the client goes away.
+async fn at_once<F>(nodes: Vec<Arc<Node>>, client: &mut Client, act: impl Fn(Arc<Node>) -> F) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let mut acts = JoinSet::new();
+    for node in nodes {
+        let done = act(node.clone());
+        acts.spawn(async move { done.await.map(|()| node.status()) });
+    }
+    let mut result = Ok(());
+    while let Some(done) = acts.join_next().await {
+        match done.map_err(io::Error::other).flatten() {
+            Ok(status) => drop(client.say(&Event::Node(status)).await),
+            Err(error) => result = Err(error),
+        }
+    }
+    result
 }
 
 /// Tells of each change until all are ready, or one never will be.
@@ -397,8 +427,13 @@ impl Client {
         .await
     }
 
-    async fn refuse(mut self, why: &str) -> io::Result<()> {
+    async fn refuse(self, why: &str) -> io::Result<()> {
+        self.fail(Reason::Other, why).await
+    }
+
+    async fn fail(mut self, reason: Reason, why: &str) -> io::Result<()> {
         self.say(&Event::Failed {
+            reason,
             what: "the lab cannot do that".into(),
             place: "its supervisor".into(),
             why: why.into(),
@@ -410,7 +445,13 @@ impl Client {
     async fn finish(mut self, result: io::Result<()>) -> io::Result<()> {
         match result {
             Ok(()) => self.say(&Event::Done).await,
-            Err(error) => self.refuse(&error.to_string()).await,
+            Err(error) => {
+                let reason = match error.kind() {
+                    io::ErrorKind::AddrInUse => Reason::Conflict,
+                    _ => Reason::Other,
+                };
+                self.fail(reason, &error.to_string()).await
+            }
         }
     }
 }

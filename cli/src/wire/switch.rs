@@ -75,7 +75,9 @@ impl Wire {
         Ok(number)
     }
 
+    /// Its last frames are taken first: they tell the others that its connections are closed.
     pub fn unplug(&self, number: u64) {
+        self.0.drain(number, &mut vec![0; LARGEST]);
         let port = self.0.ports.lock().unwrap().open.remove(&number);
         if let Some(port) = port {
             let _ = epoll::delete(&self.0.epoll, &port.tap);

@@ -1,0 +1,10 @@
+//! Labs as people use them: real nodes on this machine, OpenSSH, and nothing left afterwards.
+mod apart;
+mod limits;
+mod refusals;
+mod rootless;
+mod ssh;
+mod teardown;
+mod user_data;
+mod waiting;
+mod walk;

@@ -1,0 +1,56 @@
+//! What a user's cloud-config or script does to a node.
+use corelab_tests::lab::Lab;
+
+const YAML: &str = "num_instances: 1\nuser_data: user-data\n";
+
+#[test]
+fn a_cloud_config_is_applied_with_the_nodes_addresses() {
+    let lab = Lab::new();
+    lab.write("lab.yaml", YAML);
+    lab.write(
+        "user-data",
+        "#cloud-config
+hostname: renamed
+write_files:
+  - path: /etc/ssl/etcd/server.key
+    permissions: '0600'
+    owner: core:core
+    content: secret of $private_ipv4
+ssh_authorized_keys: []
+coreos:
+  units:
+    - name: hello.service
+      command: start
+      content: |
+        [Service]
+        Type=oneshot
+        RemainAfterExit=yes
+        ExecStart=/bin/sh -c 'echo hello from $private_ipv4 > /run/hello'
+",
+    );
+    lab.ok(&["up"]);
+    assert_eq!(lab.on("core-01", "hostname").trim(), "renamed");
+    assert_eq!(lab.on("core-01", "cat /run/hello").trim(), "hello from 172.17.8.101");
+    assert_eq!(lab.on("core-01", "systemctl is-active hello.service").trim(), "active");
+    let file = lab.on(
+        "core-01",
+        "stat -c '%a %U' /etc/ssl/etcd/server.key; cat /etc/ssl/etcd/server.key",
+    );
+    assert_eq!(file.trim(), "600 core\nsecret of 172.17.8.101");
+    lab.gone();
+}
+
+#[test]
+fn a_script_runs_and_reload_provision_brings_the_next_one() {
+    let lab = Lab::new();
+    lab.write("lab.yaml", YAML);
+    lab.write("user-data", "#!/bin/sh\necho one >> /var/lib/ran\n");
+    lab.ok(&["up"]);
+    assert_eq!(lab.on("core-01", "cat /var/lib/ran").trim(), "one");
+    lab.write("user-data", "#!/bin/sh\necho two >> /var/lib/ran\n");
+    let said = lab.ok(&["reload", "--provision"]);
+    assert!(said.contains("core-01 ready"), "{said}");
+    assert_eq!(lab.on("core-01", "cat /var/lib/ran").trim(), "one\ntwo");
+    assert_eq!(lab.node("core-01")["boots"], 2);
+    lab.gone();
+}
