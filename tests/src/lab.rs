@@ -336,8 +336,22 @@ fn cache() -> &'static Path {
             let output = run(&mut command);
             assert!(output.status.success(), "get the image: {}", outputs(&output));
         }
+        prune(archive.parent().expect("a directory"));
         cache
     })
+}
+
+/// Removes what was made of programs before they were last built: nobody uses that any more, and it is large.
+fn prune(images: &Path) {
+    let built = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let (lab, labnode) = (built(&tools::lab()), built(&tools::labnode()));
+    for entry in fs::read_dir(images).into_iter().flatten().flatten() {
+        let is_layer = entry.file_name().to_string_lossy().starts_with("layer-");
+        let made = built(&entry.path());
+        if is_layer && made < lab && made < labnode {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// A directory with a short path.

@@ -28,7 +28,8 @@ pub fn run(args: &Gc) -> Result<(), Failure> {
             // A control group without its supervisor holds nothing but names.
             leftovers(&id);
         }
-        if !project.is_empty() && kept {
+        // Whose it is has to be known before anything that runs is ended.
+        if !project.is_empty() && kept || project.is_empty() && runs {
             continue;
         }
         if runs && !args.dry_run {

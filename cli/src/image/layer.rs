@@ -39,6 +39,10 @@ pub fn make(image: &ImageSpec, shift: u32) -> io::Result<PathBuf> {
     fs::create_dir_all(&image.cache)?;
     let lock = File::create(image.cache.join("lock"))?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+    // Whoever had it before has made it.
+    if done.is_dir() {
+        return Ok(done);
+    }
     let making = done.with_extension("part");
     let _ = fs::remove_dir_all(&making);
     fs::create_dir(&making)?;
@@ -46,9 +50,7 @@ pub fn make(image: &ImageSpec, shift: u32) -> io::Result<PathBuf> {
     for file in &files {
         disk::put(&making, shift, file)?;
     }
-    if !done.is_dir() {
-        fs::rename(&making, &done)?;
-    }
+    fs::rename(&making, &done)?;
     Ok(done)
 }
 

@@ -124,14 +124,17 @@ fn where_namespaces_are_refused_the_lab_says_so() {
 fn where_no_more_namespaces_are_allowed_the_node_says_so() {
     let lab = Lab::bare(1);
     // The limit is that of a user namespace made for this: the machine's stays.
-    let mut command = lab.command("unshare");
-    command
-        .args(["--user", "--map-root-user", "--mount", "sh", "-euc"])
-        .arg(
-            "echo 0 > /proc/sys/user/max_user_namespaces
-         status=0; lab up || status=$?
-         lab destroy -f; exit $status",
-        );
+    let mut command = lab.command("sh");
+    command.arg("-euc").arg(
+        "own=$(readlink /proc/self/ns/user)
+         unshare --user --mount sleep 100 & pid=$!; trap 'kill $pid' EXIT
+         until [ \"$(readlink /proc/$pid/ns/user)\" != \"$own\" ]; do sleep 0.01; done
+         echo 0 0 4294967295 > /proc/$pid/uid_map; echo 0 0 4294967295 > /proc/$pid/gid_map
+         nsenter --user --mount --target $pid --setuid 0 --setgid 0 sh -euc '
+           cd \"$1\"; echo 0 > /proc/sys/user/max_user_namespaces
+           status=0; lab up || status=$?
+           lab destroy -f; exit $status' - \"$PWD\"",
+    );
     let output = run(&mut command);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{}", outputs(&output));
