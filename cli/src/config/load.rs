@@ -12,12 +12,19 @@ use crate::ui;
 
 const NUM_INSTANCES: &str = "NUM_INSTANCES";
 
+/// The file that coreos-vagrant gives to all nodes when it is there.
+const USER_DATA: &str = "user-data";
+
 /// From the defaults over lab.yaml, the environment and config.rb to the flags, which weigh most.
 pub fn load(dir: &Path, flags: Raw) -> Result<Settings, Failure> {
     let environment = environment(std::env::var(NUM_INSTANCES).ok().as_deref());
     let lab_yaml = file(dir, lab_yaml::FILE)?;
     let config_rb = file(dir, config_rb::FILE)?;
-    resolve(flags, config_rb.as_deref(), environment, lab_yaml.as_deref())
+    let mut settings = resolve(flags, config_rb.as_deref(), environment, lab_yaml.as_deref())?;
+    if settings.user_data.value.is_none() && dir.join(USER_DATA).is_file() {
+        settings.user_data = Typed::new(Some(USER_DATA.to_string()), Origin::Here(USER_DATA));
+    }
+    Ok(settings)
 }
 
 /// The text of a file that may be missing.

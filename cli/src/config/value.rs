@@ -37,6 +37,8 @@ pub enum Origin {
     /// lab.yaml or config.rb
     File(Place),
     Environment(&'static str),
+    /// A file that has only to be there.
+    Here(&'static str),
     /// What the lab that is here began with.
     Lab,
     Flag(&'static str),
@@ -48,6 +50,7 @@ impl fmt::Display for Origin {
             Origin::Default => f.write_str("default"),
             Origin::File(place) => write!(f, "{}:{}", place.file, place.line),
             Origin::Environment(name) => write!(f, "${name}"),
+            Origin::Here(file) => write!(f, "./{file}"),
             Origin::Lab => f.write_str(".lab/lab.json"),
             Origin::Flag(flag) => write!(f, "--{flag}"),
         }
