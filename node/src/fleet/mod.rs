@@ -1,0 +1,2 @@
+//! fleet: units spread over machines. `schema` is the API's JSON.
+pub mod schema;
