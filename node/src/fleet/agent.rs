@@ -10,8 +10,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::mirror::{MachineRef, UnitState};
 use super::monitor::Monitor;
 use super::registry::Registry;
-use super::schema::JobState;
 use super::scheduler;
+use super::schema::JobState;
 use crate::log;
 use crate::unit::requirements::OnDisconnect;
 use crate::unit::{Hash, UnitFile};
@@ -99,7 +99,13 @@ pub struct Agent<M> {
 }
 
 impl<M: Manager> Agent<M> {
-    pub fn new(id: &str, registry: Arc<Registry>, monitor: Arc<Monitor>, manager: M, stop_when_lost: bool) -> Arc<Agent<M>> {
+    pub fn new(
+        id: &str,
+        registry: Arc<Registry>,
+        monitor: Arc<Monitor>,
+        manager: M,
+        stop_when_lost: bool,
+    ) -> Arc<Agent<M>> {
         Arc::new(Agent {
             id: id.into(),
             registry,
@@ -140,7 +146,8 @@ impl<M: Manager> Agent<M> {
         for (name, text) in units {
             let mut unit = Held::new(Hash::of(&text));
             let status = statuses.get(&name);
-            unit.launched = status.is_some_and(|status| matches!(status.active.as_str(), "active" | "activating" | "reloading"));
+            unit.launched =
+                status.is_some_and(|status| matches!(status.active.as_str(), "active" | "activating" | "reloading"));
             held.entry(name).or_insert(unit);
         }
         Ok(())
@@ -169,7 +176,10 @@ impl<M: Manager> Agent<M> {
     fn wanted(&self) -> BTreeMap<String, Wanted> {
         let mirror = self.registry.mirror();
         let lost = self.monitor.lost();
-        let machine = mirror.scheduler_machines().into_iter().find(|machine| machine.id == self.id);
+        let machine = mirror
+            .scheduler_machines()
+            .into_iter()
+            .find(|machine| machine.id == self.id);
         let (units, _) = mirror.scheduled();
         let globals = match &machine {
             Some(machine) => scheduler::globals_on(&units, machine),
@@ -179,7 +189,9 @@ impl<M: Manager> Agent<M> {
         let mut wanted = BTreeMap::new();
         let mut held = self.held();
         for (name, job) in &mirror.jobs {
-            let Some(requirements) = &job.requirements else { continue };
+            let Some(requirements) = &job.requirements else {
+                continue;
+            };
             let ours = match requirements.global {
                 true => job.wanted != JobState::Inactive && globals.contains(name),
                 false => job.target.as_deref() == Some(&self.id) && job.wanted != JobState::Inactive,
@@ -206,9 +218,20 @@ impl<M: Manager> Agent<M> {
         for (name, job) in &mirror.jobs {
             let unclear = job.requirements.is_none() && job.target.as_deref() == Some(&self.id);
             if let Some(unit) = held.get(name).filter(|_| unclear) {
-                let state = if unit.launched { JobState::Launched } else { JobState::Loaded };
+                let state = if unit.launched {
+                    JobState::Launched
+                } else {
+                    JobState::Loaded
+                };
                 let file = Arc::new(UnitFile::default());
-                wanted.insert(name.clone(), Wanted { file, hash: unit.hash, state });
+                wanted.insert(
+                    name.clone(),
+                    Wanted {
+                        file,
+                        hash: unit.hash,
+                        state,
+                    },
+                );
             }
         }
         wanted
@@ -229,7 +252,12 @@ impl<M: Manager> Agent<M> {
                 }
                 _ => false,
             };
-            let failed = self.failed.lock().unwrap_or_else(|broken| broken.into_inner()).get(name).copied();
+            let failed = self
+                .failed
+                .lock()
+                .unwrap_or_else(|broken| broken.into_inner())
+                .get(name)
+                .copied();
             if done || failed.is_some_and(|until| now < until) || !self.busy().insert(name.clone()) {
                 continue;
             }
@@ -277,8 +305,8 @@ impl<M: Manager> Agent<M> {
                 self.note(name, |held| held.launched = true);
             }
             (true, false) => {
-                self.clear_heartbeat(name).await;
-                self.manager.stop(name).await?;
+                let ((), stopped) = tokio::join!(self.clear_heartbeat(name), self.manager.stop(name));
+                stopped?;
                 log::info!(LOG, "stopped Unit({name})");
                 self.note(name, |held| held.launched = false);
             }
@@ -295,18 +323,19 @@ impl<M: Manager> Agent<M> {
 
     /// Stops a unit, waits, and only then removes its file: systemd has to know its ExecStop until the end.
     async fn give_up(&self, name: &str, launched: bool) -> Result<(), String> {
-        self.clear_heartbeat(name).await;
-        // Also if we have not started it: someone else may have.
-        if let Err(error) = self.manager.stop(name).await
-            && launched
-        {
-            return Err(error);
+        // Also if we have not started it: someone else may have. A registry that does not answer holds up no stop.
+        let ((), stopped) = tokio::join!(self.clear_heartbeat(name), self.manager.stop(name));
+        if launched {
+            stopped?;
         }
         self.manager.unload(name).await?;
         log::info!(LOG, "unloaded Unit({name})");
         self.held().remove(name);
         if let Err(error) = self.registry.remove_state(name, &self.id).await {
-            log::warning!(LOG, "cannot remove the state of Unit({name}), it goes when its time is up: {error}");
+            log::warning!(
+                LOG,
+                "cannot remove the state of Unit({name}), it goes when its time is up: {error}"
+            );
         }
         Ok(())
     }
@@ -343,7 +372,9 @@ impl<M: Manager> Agent<M> {
         let ttl = self.monitor.ttl();
         let due = |at: Instant| at.elapsed() >= ttl / 2;
         for name in names {
-            let Some(held) = self.held().get(&name).cloned() else { continue };
+            let Some(held) = self.held().get(&name).cloned() else {
+                continue;
+            };
             let status = statuses.get(&name).cloned().unwrap_or_default();
             let state = UnitState {
                 load_state: status.load,
@@ -355,7 +386,11 @@ impl<M: Manager> Agent<M> {
                 },
                 unit_hash: held.hash.to_string(),
             };
-            if held.published.as_ref().is_none_or(|(last, at)| *last != state || due(*at) || self.forgotten(&name)) {
+            if held
+                .published
+                .as_ref()
+                .is_none_or(|(last, at)| *last != state || due(*at) || self.forgotten(&name))
+            {
                 let saved = self.registry.save_state(&name, &state, ttl.as_secs().max(1)).await;
                 saved.map_err(|error| error.to_string())?;
                 self.note(&name, |held| held.published = Some((state, Instant::now())));
@@ -388,7 +423,11 @@ impl<M: Manager> Agent<M> {
 
     /// Stops and removes all units: the machine leaves.
     pub async fn leave(self: &Arc<Self>) {
-        let units: Vec<(String, bool)> = self.held().iter().map(|(name, held)| (name.clone(), held.launched)).collect();
+        let units: Vec<(String, bool)> = self
+            .held()
+            .iter()
+            .map(|(name, held)| (name.clone(), held.launched))
+            .collect();
         let mut tasks = JoinSet::new();
         for (name, launched) in units {
             let agent = self.clone();

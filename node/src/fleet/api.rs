@@ -42,7 +42,9 @@ fn refuse<T>(status: u16, message: impl Into<String>) -> Result<T, Refused> {
 }
 
 fn to_json(value: &impl Serialize) -> Result<Answer, Refused> {
-    serde_json::to_string(value).map(Answer::Json).map_err(|error| (500, error.to_string()))
+    serde_json::to_string(value)
+        .map(Answer::Json)
+        .map_err(|error| (500, error.to_string()))
 }
 
 /// The original tells clients nothing of what etcd said; the log has it.
@@ -96,13 +98,24 @@ impl Api {
             return refuse(503, "fleet server unable to communicate with etcd");
         }
         let (path, query) = request.split_target();
-        let Some(path) = unescape(path) else { return refuse(400, "") };
+        let Some(path) = unescape(path) else {
+            return refuse(400, "");
+        };
         if let Some(clean) = cleaned(&path) {
-            let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+            let query = if query.is_empty() {
+                String::new()
+            } else {
+                format!("?{query}")
+            };
             return Ok(Answer::Moved(format!("{}{query}", escape(&clean))));
         }
-        let Ok(path) = String::from_utf8(path) else { return refuse(404, "") };
-        let Some(rest) = path.strip_prefix("/fleet/v1").or_else(|| path.strip_prefix("/v1-alpha")) else {
+        let Ok(path) = String::from_utf8(path) else {
+            return refuse(404, "");
+        };
+        let Some(rest) = path
+            .strip_prefix("/fleet/v1")
+            .or_else(|| path.strip_prefix("/v1-alpha"))
+        else {
             return refuse(if path == "/" { 405 } else { 404 }, "");
         };
         let parts: Vec<&str> = rest.split('/').skip(1).collect();
@@ -162,7 +175,12 @@ impl Api {
     fn states(&self, query: &str) -> Result<Answer, Refused> {
         let number = page_number(query)?;
         let mut states = states_of(&self.registry.mirror());
-        let wanted = |field: &str| values(query, field).into_iter().next().filter(|value| !value.is_empty());
+        let wanted = |field: &str| {
+            values(query, field)
+                .into_iter()
+                .next()
+                .filter(|value| !value.is_empty())
+        };
         if let Some(name) = wanted("unitName") {
             states.retain(|state| state.name == name);
         }
@@ -170,7 +188,10 @@ impl Api {
             states.retain(|state| state.machine_id == machine);
         }
         let (states, next_page_token) = page(states, number);
-        to_json(&schema::UnitStatePage { next_page_token, states })
+        to_json(&schema::UnitStatePage {
+            next_page_token,
+            states,
+        })
     }
 
     fn machines(&self, query: &str) -> Result<Answer, Refused> {
@@ -182,7 +203,10 @@ impl Api {
         };
         let machines = self.registry.mirror().machines().into_iter().map(machine).collect();
         let (machines, next_page_token) = page(machines, number);
-        to_json(&schema::MachinePage { machines, next_page_token })
+        to_json(&schema::MachinePage {
+            machines,
+            next_page_token,
+        })
     }
 
     fn explain(&self, name: &str) -> Result<Answer, Refused> {
@@ -191,7 +215,9 @@ impl Api {
         let (Some(job), Some(found)) = (mirror.jobs.get(name), Cluster::explain(&units, &machines, name)) else {
             return refuse(404, "unit does not exist");
         };
-        let reasons = found.into_iter().map(|(id, reason)| (id, reason.map_or(String::new(), |reason| reason.to_string())));
+        let reasons = found
+            .into_iter()
+            .map(|(id, reason)| (id, reason.map_or(String::new(), |reason| reason.to_string())));
         to_json(&Explanation {
             name: name.into(),
             desired_state: job.wanted.name().into(),
@@ -202,13 +228,16 @@ impl Api {
 
     async fn put(&self, of_path: &str, request: &Request<'_>) -> Result<Answer, Refused> {
         check_content_type(request)?;
-        let mut unit = read_unit(request.body_bytes())
-            .map_err(|text| (400, format!("unable to decode body: {text}")))?;
+        let mut unit =
+            read_unit(request.body_bytes()).map_err(|text| (400, format!("unable to decode body: {text}")))?;
         if unit.name.is_empty() {
             unit.name = of_path.into();
         }
         if unit.name != of_path {
-            let text = format!("name in URL {of_path:?} differs from unit name in request body {:?}", unit.name);
+            let text = format!(
+                "name in URL {of_path:?} differs from unit name in request body {:?}",
+                unit.name
+            );
             return refuse(400, text);
         }
         name::validate(&unit.name).map_err(|text| (400, text))?;
@@ -238,9 +267,17 @@ impl Api {
             }
             Some(hash) if !file.options.is_empty() && file.hash() != hash => {
                 check_file(of_path, &file)?;
-                let mut index = self.registry.replace_unit(of_path, &file).await.map_err(registry_failed)?;
+                let mut index = self
+                    .registry
+                    .replace_unit(of_path, &file)
+                    .await
+                    .map_err(registry_failed)?;
                 if let Some(state) = wanted {
-                    index = self.registry.set_wanted(of_path, state).await.map_err(registry_failed)?;
+                    index = self
+                        .registry
+                        .set_wanted(of_path, state)
+                        .await
+                        .map_err(registry_failed)?;
                 }
                 index
             }
@@ -251,7 +288,11 @@ impl Api {
                 if UnitName::new(of_path).is_template() && state != JobState::Inactive {
                     return refuse(400, format!("cannot activate template {of_path:?}"));
                 }
-                let index = self.registry.set_wanted(of_path, state).await.map_err(registry_failed)?;
+                let index = self
+                    .registry
+                    .set_wanted(of_path, state)
+                    .await
+                    .map_err(registry_failed)?;
                 self.shown(index).await;
                 return Ok(Answer::Done(204));
             }
@@ -314,7 +355,10 @@ fn states_of(mirror: &Mirror) -> Vec<UnitState> {
 }
 
 fn check_content_type(request: &Request<'_>) -> Result<(), Refused> {
-    let given = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("Content-Type"));
+    let given = request
+        .headers
+        .iter()
+        .filter(|header| header.name.eq_ignore_ascii_case("Content-Type"));
     let given: Vec<&httparse::Header<'_>> = given.collect();
     let [only] = given[..] else {
         return refuse(415, format!("expected 1 Content-Type, got {}", given.len()));
@@ -365,7 +409,9 @@ fn end_of_file(body: &[u8], text: String) -> String {
 fn read_unit(body: &[u8]) -> Result<schema::Unit, String> {
     let value = json::decode_first(body).map_err(|text| end_of_file(body, text))?;
     let mut unit = schema::Unit::default();
-    let of = |Mismatch(kind): Mismatch, what: &str, into: &str| format!("json: cannot unmarshal {kind} into Go {what} of type {into}");
+    let of = |Mismatch(kind): Mismatch, what: &str, into: &str| {
+        format!("json: cannot unmarshal {kind} into Go {what} of type {into}")
+    };
     for (field, value) in value.fields().map_err(|bad| of(bad, "value", "schema.Unit"))? {
         let text = |target: &mut String| {
             let what = format!("struct field Unit.{field}");
@@ -379,7 +425,13 @@ fn read_unit(body: &[u8]) -> Result<schema::Unit, String> {
             unit.options = match value {
                 Value::Array(values) => values.iter().map(read_option).collect::<Result<_, _>>()?,
                 Value::Null => Vec::new(),
-                other => return Err(of(Mismatch(other.kind()), "struct field Unit.options", "[]*schema.UnitOption")),
+                other => {
+                    return Err(of(
+                        Mismatch(other.kind()),
+                        "struct field Unit.options",
+                        "[]*schema.UnitOption",
+                    ));
+                }
             };
         }
     }

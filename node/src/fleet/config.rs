@@ -73,7 +73,9 @@ pub fn load(file: Option<&Path>, env: &[(String, String)]) -> Result<Config, Str
     let mut config = parse(&text, env, notes)?;
     config.machine_id = id.trim().into();
     if config.machine_id.is_empty() {
-        return Err(format!("{MACHINE_ID} is empty: write one with systemd-machine-id-setup"));
+        return Err(format!(
+            "{MACHINE_ID} is empty: write one with systemd-machine-id-setup"
+        ));
     }
     Ok(config)
 }
@@ -93,7 +95,10 @@ pub fn parse(text: &str, env: &[(String, String)], mut notes: Vec<String>) -> Re
         match given.get_mut(name) {
             Some(setting) => *setting = value.into(),
             None if GONE.contains(&name) => notes.push(format!("{name} is set in the config file and does nothing")),
-            None => notes.push(format!("line {} of the config file: there is no option {name}", number + 1)),
+            None => notes.push(format!(
+                "line {} of the config file: there is no option {name}",
+                number + 1
+            )),
         }
     }
     for (name, value) in &mut given {
@@ -105,7 +110,10 @@ pub fn parse(text: &str, env: &[(String, String)], mut notes: Vec<String>) -> Re
     let get = |name: &str| given.get(name).cloned().unwrap_or_default();
     let seconds = |name: &str| {
         let value = get(name);
-        let seconds = value.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds < 1e6);
+        let seconds = value
+            .parse::<f64>()
+            .ok()
+            .filter(|seconds| *seconds > 0.0 && *seconds < 1e6);
         let bad = || format!("{name} {value:?} is no number of seconds above 0");
         seconds.map(Duration::from_secs_f64).ok_or_else(bad)
     };
@@ -126,7 +134,9 @@ pub fn parse(text: &str, env: &[(String, String)], mut notes: Vec<String>) -> Re
     let ttl = get("agent_ttl");
     let agent_ttl = duration(&ttl).filter(|ttl| *ttl >= Duration::from_secs(1));
     Ok(Config {
-        verbosity: get("verbosity").parse().map_err(|_| format!("verbosity {:?} is no number", get("verbosity")))?,
+        verbosity: get("verbosity")
+            .parse()
+            .map_err(|_| format!("verbosity {:?} is no number", get("verbosity")))?,
         etcd_servers,
         etcd_request_timeout: seconds("etcd_request_timeout")?,
         etcd_tls,
@@ -134,7 +144,8 @@ pub fn parse(text: &str, env: &[(String, String)], mut notes: Vec<String>) -> Re
         etcd_user: Some((get("etcd_username"), get("etcd_password"))).filter(|(name, _)| !name.is_empty()),
         public_ip: get("public_ip"),
         metadata: metadata(&get("metadata")),
-        agent_ttl: agent_ttl.ok_or_else(|| format!("agent_ttl {ttl:?} is no duration of at least 1s, as 30s or 1m30s"))?,
+        agent_ttl: agent_ttl
+            .ok_or_else(|| format!("agent_ttl {ttl:?} is no duration of at least 1s, as 30s or 1m30s"))?,
         engine_reconcile_interval: seconds("engine_reconcile_interval")?,
         disable_engine: match get("disable_engine").as_str() {
             "true" => true,
@@ -161,7 +172,9 @@ fn unquoted(value: &str) -> &str {
 /// `["a", "b"]` or `a,b`.
 fn list(value: &str) -> Vec<String> {
     let inside = value.trim().trim_start_matches('[').trim_end_matches(']');
-    let parts = inside.split(',').map(|part| part.trim().trim_matches(['"', '\'']).to_string());
+    let parts = inside
+        .split(',')
+        .map(|part| part.trim().trim_matches(['"', '\'']).to_string());
     parts.filter(|part| !part.is_empty()).collect()
 }
 
@@ -204,7 +217,10 @@ mod tests {
     #[test]
     fn the_file_is_read_and_variables_win() {
         let text = "# fleet\nverbosity=1\netcd_servers=[\"http://a:1\",\"http://b:2\"]\nmetadata=\"role=a, disk=ssd,bad\"\nagent_ttl=1m30s\nfrob=1\n";
-        let env = [("FLEET_PUBLIC_IP".to_string(), "10.0.0.1".to_string()), ("FLEET_VERBOSITY".into(), "0".into())];
+        let env = [
+            ("FLEET_PUBLIC_IP".to_string(), "10.0.0.1".to_string()),
+            ("FLEET_VERBOSITY".into(), "0".into()),
+        ];
         let config = parse(text, &env, Vec::new()).unwrap();
         assert_eq!(config.etcd_servers, ["http://a:1", "http://b:2"]);
         assert_eq!(config.metadata.len(), 2);

@@ -9,11 +9,11 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use super::VERSION;
 use super::api::Api;
 use super::config::{self, Config};
 use super::host::Host;
 use super::machine::Machine;
-use super::VERSION;
 use crate::etcd::http::conn;
 use crate::log::{self, Level};
 use crate::sys;
@@ -67,7 +67,10 @@ fn arguments(args: &[String]) -> Result<Option<Option<PathBuf>>, (i32, String)> 
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let flag = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-'));
-        match flag.map(|flag| flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)))) {
+        match flag.map(|flag| {
+            flag.split_once('=')
+                .map_or((flag, None), |(name, value)| (name, Some(value)))
+        }) {
             Some(("version", None)) => return Ok(None),
             Some(("config", value)) => match value.map(str::to_string).or_else(|| args.next().cloned()) {
                 Some(path) => file = Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty()),
@@ -112,7 +115,14 @@ async fn serve(file: Option<PathBuf>, env: &[(String, String)]) -> Result<(), St
     let mut config = config::load(file.as_deref(), env)?;
     sys::notify_ready();
     loop {
-        log::init(if config.verbosity > 0 { Level::Debug } else { Level::Info }, &[]);
+        log::init(
+            if config.verbosity > 0 {
+                Level::Debug
+            } else {
+                Level::Info
+            },
+            &[],
+        );
         config.notes.iter().for_each(|note| log::info!(LOG, "{note}"));
         let (machine, mut connections) = start(&config, &sockets, env)?;
         log::info!(LOG, "Starting server components");

@@ -158,7 +158,10 @@ impl Engine {
         }
         // The next plan is made from what this one has changed.
         if !self.registry.caught_up(last).await {
-            log::warning!(LOG, "etcd's watch is late: the next plan may repeat a decision, which is then refused");
+            log::warning!(
+                LOG,
+                "etcd's watch is late: the next plan may repeat a decision, which is then refused"
+            );
         }
         Some(version)
     }

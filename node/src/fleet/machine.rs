@@ -102,7 +102,12 @@ impl<M: Manager> Machine<M> {
 /// Whatever happens to it, its tasks end with it; its units do not.
 impl<M> Drop for Machine<M> {
     fn drop(&mut self) {
-        let tasks = [self.engine.as_ref(), Some(&self.beat), Some(&self.follow), self.agent_task.as_ref()];
+        let tasks = [
+            self.engine.as_ref(),
+            Some(&self.beat),
+            Some(&self.follow),
+            self.agent_task.as_ref(),
+        ];
         for task in tasks.into_iter().flatten() {
             task.abort();
         }
@@ -117,7 +122,11 @@ async fn beat(config: Config, registry: Arc<Registry>, monitor: Arc<Monitor>) {
     loop {
         let state = MachineState {
             id: config.machine_id.clone(),
-            public_ip: if config.public_ip.is_empty() { own_address() } else { config.public_ip.clone() },
+            public_ip: if config.public_ip.is_empty() {
+                own_address()
+            } else {
+                config.public_ip.clone()
+            },
             metadata: config.metadata.clone(),
             version: VERSION.into(),
         };
@@ -134,7 +143,7 @@ async fn beat(config: Config, registry: Arc<Registry>, monitor: Arc<Monitor>) {
                 }
                 (first, told) = (false, true);
                 monitor.alive(sent);
-                sleep(ttl / 2).await;
+                sleep(ttl / 3).await;
                 continue;
             }
             Ok(None) => match registry.registered(&state.id).await {
@@ -158,7 +167,10 @@ async fn beat(config: Config, registry: Arc<Registry>, monitor: Arc<Monitor>) {
             }
             Err(_) if first => {}
             Err(error) if told && !monitor.reachable() => {
-                log::error!(LOG, "Server monitor triggered: Monitor timed out before successful heartbeat: {error}");
+                log::error!(
+                    LOG,
+                    "Server monitor triggered: Monitor timed out before successful heartbeat: {error}"
+                );
                 told = false;
             }
             Err(error) => log::debug!(LOG, "heartbeat failed: {error}"),

@@ -103,9 +103,7 @@ impl Mirror {
         let parts: Vec<&str> = key.split('/').filter(|part| !part.is_empty()).collect();
         let changed = match (&parts[..], value) {
             (["unit", hash], Some(value)) => self.blob(hash, value),
-            (["unit", hash], None) => {
-                Hash::parse(hash).is_some_and(|hash| self.units.remove(&hash).is_some())
-            }
+            (["unit", hash], None) => Hash::parse(hash).is_some_and(|hash| self.units.remove(&hash).is_some()),
             (["job", name, field], value) => self.job(name, field, value),
             (["job", name], None) => self.jobs.remove(*name).is_some(),
             (["states", name, machine], Some(value)) => {
@@ -151,7 +149,10 @@ impl Mirror {
             }
             ([], None) => {
                 let version = self.version;
-                *self = Mirror { version, ..Mirror::default() };
+                *self = Mirror {
+                    version,
+                    ..Mirror::default()
+                };
                 true
             }
             ([part], None) => self.drop_all(part),
@@ -179,7 +180,9 @@ impl Mirror {
         let (Some(hash), Ok(blob)) = (Hash::parse(hash), serde_json::from_str::<UnitBlob>(value)) else {
             return false;
         };
-        let Ok(file) = UnitFile::parse(&blob.raw) else { return false };
+        let Ok(file) = UnitFile::parse(&blob.raw) else {
+            return false;
+        };
         self.units.insert(hash, Arc::new(file));
         let waiting: Vec<String> = self
             .jobs
@@ -273,7 +276,9 @@ impl Mirror {
 
     /// Where a job stands: on its machine once that one reports on it, launched once it has started it.
     pub fn current(&self, name: &str, job: &Job) -> JobState {
-        let Some(target) = &job.target else { return JobState::Inactive };
+        let Some(target) = &job.target else {
+            return JobState::Inactive;
+        };
         if !self.states.contains_key(&(name.to_string(), target.clone())) {
             return JobState::Inactive;
         }
@@ -287,7 +292,10 @@ impl Mirror {
     pub fn unit(&self, name: &str) -> Option<schema::Unit> {
         let job = self.jobs.get(name)?;
         let file = self.units.get(&job.hash?)?;
-        let global = job.requirements.as_ref().is_some_and(|requirements| requirements.global);
+        let global = job
+            .requirements
+            .as_ref()
+            .is_some_and(|requirements| requirements.global);
         let of_normal = |text: &str| if global { String::new() } else { text.to_string() };
         Some(schema::Unit {
             current_state: of_normal(self.current(name, job).name()),
@@ -306,14 +314,21 @@ mod tests {
     fn filled() -> Mirror {
         let mut mirror = Mirror::default();
         let file = UnitFile::parse("[Service]\nExecStart=/bin/sleep 1234\n").unwrap();
-        let object = serde_json::to_string(&JobObject { name: "a.service".into(), unit_hash: file.hash().0 }).unwrap();
+        let object = serde_json::to_string(&JobObject {
+            name: "a.service".into(),
+            unit_hash: file.hash().0,
+        })
+        .unwrap();
         let blob = serde_json::to_string(&UnitBlob { raw: file.text() }).unwrap();
         for (key, value) in [
             ("/job/a.service/object", object.as_str()),
             ("/unit/b12755fc20dfcfdba3e74d2edeac068a7e586027", &blob),
             ("/job/a.service/target-state", "launched"),
             ("/job/a.service/target", "m1"),
-            ("/machines/m1/object", r#"{"ID":"m1","PublicIP":"10.0.0.1","Metadata":{"role":"a"},"Version":"0.11.5"}"#),
+            (
+                "/machines/m1/object",
+                r#"{"ID":"m1","PublicIP":"10.0.0.1","Metadata":{"role":"a"},"Version":"0.11.5"}"#,
+            ),
         ] {
             mirror.apply(key, Some(value), 1);
         }
@@ -353,7 +368,10 @@ mod tests {
         let mut mirror = filled();
         mirror.apply("/machines/m1/metadata/disk", Some("ssd"), 2);
         mirror.apply("/machines/m1/metadata/role", Some(""), 3);
-        assert_eq!(mirror.machine("m1").unwrap().metadata, [("disk".to_string(), "ssd".to_string())].into());
+        assert_eq!(
+            mirror.machine("m1").unwrap().metadata,
+            [("disk".to_string(), "ssd".to_string())].into()
+        );
         mirror.apply("/machines/m1/object", None, 4);
         assert!(mirror.machines().is_empty(), "metadata alone is no machine");
     }

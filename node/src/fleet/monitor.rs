@@ -34,11 +34,13 @@ impl Monitor {
     /// False after as long without a heartbeat as the original's monitor waits: half the TTL for the next one, and a
     /// third of it for attempts.
     pub fn reachable(&self) -> bool {
-        self.sent().is_some_and(|sent| sent.elapsed() < self.ttl / 2 + self.ttl / 3)
+        self.sent()
+            .is_some_and(|sent| sent.elapsed() < self.ttl / 2 + self.ttl / 3)
     }
 
-    /// True once others may have taken this machine for lost. Before the first heartbeat there is nothing to lose.
+    /// True from then on: units that may move stop, so that they have stopped when the lease is over and others may run
+    /// them. Before the first heartbeat there is nothing to lose.
     pub fn lost(&self) -> bool {
-        self.sent().is_some_and(|sent| sent.elapsed() >= self.ttl)
+        self.sent().is_some() && !self.reachable()
     }
 }

@@ -49,12 +49,24 @@ pub type Outcome<T = ()> = Result<T, Error>;
 
 /// Whether etcd says that there is no such key, rather than that it cannot tell.
 pub fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Etcd { code: KEY_NOT_FOUND, .. })
+    matches!(
+        error,
+        Error::Etcd {
+            code: KEY_NOT_FOUND,
+            ..
+        }
+    )
 }
 
 /// Whether a condition of a write did not hold.
 pub fn is_refused(error: &Error) -> bool {
-    matches!(error, Error::Etcd { code: KEY_NOT_FOUND | COMPARE_FAILED | NODE_EXISTS, .. })
+    matches!(
+        error,
+        Error::Etcd {
+            code: KEY_NOT_FOUND | COMPARE_FAILED | NODE_EXISTS,
+            ..
+        }
+    )
 }
 
 fn held(outcome: Outcome<Response>) -> Outcome<Option<u64>> {
@@ -102,7 +114,9 @@ impl Registry {
             };
             loop {
                 match self.watch(&mut index).await {
-                    Error::Etcd { code: HISTORY_CLEARED, .. } => break,
+                    Error::Etcd {
+                        code: HISTORY_CLEARED, ..
+                    } => break,
                     error => {
                         log::debug!(LOG, "the watch of {} ended: {error}", self.prefix);
                         sleep(PAUSE).await;
@@ -121,7 +135,11 @@ impl Registry {
         };
         let (index, root) = match self.client.get(&self.prefix, &get).await {
             Ok(response) => (response.index, response.node),
-            Err(Error::Etcd { code: KEY_NOT_FOUND, index, .. }) => (index, None),
+            Err(Error::Etcd {
+                code: KEY_NOT_FOUND,
+                index,
+                ..
+            }) => (index, None),
             Err(error) => return Err(error),
         };
         let mut fresh = Mirror::default();
@@ -254,12 +272,16 @@ impl Registry {
             name: name.into(),
             unit_hash: self.store(file).await?.0,
         };
-        let response = self.put(&format!("job/{name}/object"), &json(&object), Set::default()).await?;
+        let response = self
+            .put(&format!("job/{name}/object"), &json(&object), Set::default())
+            .await?;
         Ok(response.node.map_or(0, |node| node.modified_index))
     }
 
     pub async fn set_wanted(&self, name: &str, state: JobState) -> Outcome<u64> {
-        let response = self.put(&format!("job/{name}/target-state"), state.name(), Set::default()).await?;
+        let response = self
+            .put(&format!("job/{name}/target-state"), state.name(), Set::default())
+            .await?;
         Ok(response.node.map_or(0, |node| node.modified_index))
     }
 
@@ -292,7 +314,9 @@ impl Registry {
 
     pub async fn heartbeat(&self, name: &str, machine: &str, ttl: u64) -> Outcome {
         let lasting = Set { ttl, ..Set::default() };
-        self.put(&format!("job/{name}/job-state"), machine, lasting).await.map(drop)
+        self.put(&format!("job/{name}/job-state"), machine, lasting)
+            .await
+            .map(drop)
     }
 
     /// Takes our heartbeat back, never that of the machine which has the unit now.
@@ -314,7 +338,10 @@ impl Registry {
     }
 
     pub async fn remove_state(&self, name: &str, machine: &str) -> Outcome {
-        held(self.remove(&format!("states/{name}/{machine}"), Delete::default()).await)?;
+        held(
+            self.remove(&format!("states/{name}/{machine}"), Delete::default())
+                .await,
+        )?;
         if !self.mirror().states.keys().any(|(of, by)| of == name && by != machine) {
             held(self.remove(&format!("state/{name}"), Delete::default()).await)?;
         }
@@ -349,7 +376,9 @@ impl Registry {
     }
 
     pub async fn set_metadata(&self, id: &str, key: &str, value: &str) -> Outcome<u64> {
-        let response = self.put(&format!("machines/{id}/metadata/{key}"), value, Set::default()).await?;
+        let response = self
+            .put(&format!("machines/{id}/metadata/{key}"), value, Set::default())
+            .await?;
         Ok(response.node.map_or(0, |node| node.modified_index))
     }
 
@@ -373,6 +402,8 @@ impl Registry {
     }
 
     pub async fn set_engine_version(&self, version: u64) -> Outcome {
-        self.put("engine/version", &version.to_string(), Set::default()).await.map(drop)
+        self.put("engine/version", &version.to_string(), Set::default())
+            .await
+            .map(drop)
     }
 }

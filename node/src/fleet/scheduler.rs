@@ -48,14 +48,20 @@ pub enum Decision {
 pub enum Reason {
     NotWanted,
     MachineGone(String),
-    OtherMachine { is: String, required: String },
+    OtherMachine {
+        is: String,
+        required: String,
+    },
     Metadata,
     Cordoned,
     Peer(String),
     Conflict(String),
     /// This unit replaces ours, or ours moved out of its way.
     Replaced(String),
-    TooMany { limit: u32, template: String },
+    TooMany {
+        limit: u32,
+        template: String,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -162,7 +168,10 @@ impl<'a> Place<'a> {
             }
         }
         if !unit.conflicts.is_empty() {
-            let found = self.units.keys().find(|other| **other != name && unit.conflicts_with(other));
+            let found = self
+                .units
+                .keys()
+                .find(|other| **other != name && unit.conflicts_with(other));
             if let Some(other) = found {
                 return Some(Reason::Conflict(other.to_string()));
             }
@@ -206,7 +215,10 @@ impl<'a> Cluster<'a> {
             }
         };
         Cluster {
-            places: machines.iter().map(|machine| (machine.id.as_str(), place(machine))).collect(),
+            places: machines
+                .iter()
+                .map(|machine| (machine.id.as_str(), place(machine)))
+                .collect(),
             units: in_order(units),
         }
     }
@@ -297,31 +309,46 @@ pub fn plan(units: &[Unit], machines: &[Machine]) -> Vec<Decision> {
         let in_circle = |place: &Place<'_>| {
             let mut there = place.units.keys();
             let replaced = |other: &&&str| unit.requirements.replaces(other);
-            !unit.requirements.replaces.is_empty() && there.any(|other| replaced(&other) && leads_to(&by_name, other, &unit.name))
+            !unit.requirements.replaces.is_empty()
+                && there.any(|other| replaced(&other) && leads_to(&by_name, other, &unit.name))
         };
-        let Some(id) = best(&cluster.places, &by_load, unit, in_circle) else { continue };
-        let place = cluster.places.get_mut(id).unwrap_or_else(|| unreachable!("the best of the places is one of them"));
+        let Some(id) = best(&cluster.places, &by_load, unit, in_circle) else {
+            continue;
+        };
+        let place = cluster
+            .places
+            .get_mut(id)
+            .unwrap_or_else(|| unreachable!("the best of the places is one of them"));
         by_load.remove(&(place.load, id));
         // Whom it replaces goes elsewhere, and with it whoever follows that one; each is sent away once only.
         let mut leaving: Vec<&str> = Vec::new();
         if !unit.requirements.replaces.is_empty() {
-            let replaced = place.units.iter().filter(|(other, _)| {
-                **other != unit.name && unit.requirements.replaces(other)
-            });
+            let replaced = place
+                .units
+                .iter()
+                .filter(|(other, _)| **other != unit.name && unit.requirements.replaces(other));
             leaving.extend(replaced.map(|(other, _)| *other));
         }
         let mut next = 0;
         while let Some(leaver) = leaving.get(next).copied() {
             next += 1;
             place.remove(leaver);
-            let followers = place.units.iter().filter(|(_, theirs)| theirs.peers.iter().any(|peer| peer == leaver));
+            let followers = place
+                .units
+                .iter()
+                .filter(|(_, theirs)| theirs.peers.iter().any(|peer| peer == leaver));
             let followers: Vec<&str> = followers.map(|(name, _)| *name).collect();
-            leaving.extend(followers.into_iter().filter(|name| !leaving.contains(name)).collect::<Vec<_>>());
+            leaving.extend(
+                followers
+                    .into_iter()
+                    .filter(|name| !leaving.contains(name))
+                    .collect::<Vec<_>>(),
+            );
         }
         for leaver in leaving {
-            let scheduled_now = decisions.iter().position(
-                |decision| matches!(decision, Decision::Schedule { unit, .. } if unit.as_str() == leaver),
-            );
+            let scheduled_now = decisions
+                .iter()
+                .position(|decision| matches!(decision, Decision::Schedule { unit, .. } if unit.as_str() == leaver));
             match scheduled_now {
                 Some(at) => drop(decisions.remove(at)),
                 None => decisions.push(Decision::Unschedule {

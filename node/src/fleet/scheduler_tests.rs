@@ -45,7 +45,11 @@ fn after(units: &[Unit], decisions: &[Decision]) -> Vec<Unit> {
                 (unit, None)
             }
             Decision::Schedule { unit, machine } => {
-                assert_eq!(units.iter().find(|u| u.name == *unit).unwrap().machine, None, "{decision:?}");
+                assert_eq!(
+                    units.iter().find(|u| u.name == *unit).unwrap().machine,
+                    None,
+                    "{decision:?}"
+                );
                 (unit, Some(machine.clone()))
             }
         };
@@ -62,9 +66,17 @@ fn places(units: &[Unit], machines: &[Machine]) -> BTreeMap<String, String> {
 
 #[test]
 fn the_least_loaded_machine_is_taken_and_then_the_first() {
-    let units = [unit("a.service", "", Some("m1")), unit("b.service", "", None), unit("c.service", "", None), unit("d.service", "", None)];
+    let units = [
+        unit("a.service", "", Some("m1")),
+        unit("b.service", "", None),
+        unit("c.service", "", None),
+        unit("d.service", "", None),
+    ];
     let placed = places(&units, &three());
-    assert_eq!((&*placed["b.service"], &*placed["c.service"], &*placed["d.service"]), ("m2", "m3", "m1"));
+    assert_eq!(
+        (&*placed["b.service"], &*placed["c.service"], &*placed["d.service"]),
+        ("m2", "m3", "m1")
+    );
 }
 
 #[test]
@@ -132,7 +144,14 @@ fn weight_counts_as_load_and_a_template_has_its_limit_per_machine() {
         unit("w@4.service", "MaxPerMachine=1", None),
     ];
     let placed = places(&units, &three());
-    assert_eq!((&*placed["w@1.service"], &*placed["w@2.service"], &*placed["w@3.service"]), ("m3", "m2", "m1"));
+    assert_eq!(
+        (
+            &*placed["w@1.service"],
+            &*placed["w@2.service"],
+            &*placed["w@3.service"]
+        ),
+        ("m3", "m2", "m1")
+    );
     assert!(!placed.contains_key("w@4.service"));
 }
 
@@ -141,7 +160,10 @@ fn a_cordoned_machine_keeps_what_it_has_and_gets_nothing() {
     let machines = [machine("m1", &[(CORDON, "true")])];
     let units = [unit("a.service", "", Some("m1")), unit("b.service", "", None)];
     assert_eq!(plan(&units, &machines), []);
-    assert_eq!(Cluster::explain(&units, &machines, "b.service").unwrap()["m1"], Some(Reason::Cordoned));
+    assert_eq!(
+        Cluster::explain(&units, &machines, "b.service").unwrap()["m1"],
+        Some(Reason::Cordoned)
+    );
 }
 
 #[test]
@@ -154,7 +176,10 @@ fn a_replaced_unit_moves_and_of_two_that_replace_each_other_one_runs() {
     ];
     let placed = places(&units, &two);
     assert_eq!((&*placed["new.service"], &*placed["old.service"]), ("m1", "m2"));
-    let circle = [unit("r0.service", "Replaces=r1.service", None), unit("r1.service", "Replaces=r0.service", None)];
+    let circle = [
+        unit("r0.service", "Replaces=r1.service", None),
+        unit("r1.service", "Replaces=r0.service", None),
+    ];
     assert_eq!(places(&circle, &two[..1]).len(), 1);
     let ring = ["Replaces=r1.service", "Replaces=r2.service", "Replaces=r0.service"];
     let ring: Vec<Unit> = (0..3).map(|n| unit(&format!("r{n}.service"), ring[n], None)).collect();
@@ -165,12 +190,25 @@ fn a_replaced_unit_moves_and_of_two_that_replace_each_other_one_runs() {
 #[test]
 fn a_global_unit_yields_to_what_is_scheduled() {
     let machines = [machine("m1", &[]), machine("m2", &[])];
-    let units = [unit("a-global.service", "Global=true\nConflicts=b.service", None), unit("b.service", "", Some("m1"))];
+    let units = [
+        unit("a-global.service", "Global=true\nConflicts=b.service", None),
+        unit("b.service", "", Some("m1")),
+    ];
     assert_eq!(plan(&units, &machines), []);
     assert!(globals_on(&units, &machines[0]).is_empty());
-    assert_eq!(globals_on(&units[..1], &machines[1]), ["a-global.service".to_string()].into());
-    let other = [unit("g.service", "Global=true", None), unit("n.service", "Conflicts=g.service", None)];
-    assert_eq!(plan(&other, &machines), [], "there is no machine without the global unit");
+    assert_eq!(
+        globals_on(&units[..1], &machines[1]),
+        ["a-global.service".to_string()].into()
+    );
+    let other = [
+        unit("g.service", "Global=true", None),
+        unit("n.service", "Conflicts=g.service", None),
+    ];
+    assert_eq!(
+        plan(&other, &machines),
+        [],
+        "there is no machine without the global unit"
+    );
 }
 
 /// Units of few names and machines of few kinds, so that they meet.
@@ -178,7 +216,11 @@ fn any_units() -> impl Strategy<Value = Vec<Unit>> {
     let one = (
         0..12u32,
         proptest::option::of(0..12u32),
-        proptest::option::of(prop_oneof![Just("u1*.service"), Just("u*3.service"), Just("u5.service")]),
+        proptest::option::of(prop_oneof![
+            Just("u1*.service"),
+            Just("u*3.service"),
+            Just("u5.service")
+        ]),
         proptest::option::of(prop_oneof![Just("role=a"), Just("role=b"), Just("role!=a")]),
         (0..8u32, proptest::option::of(0..5u32), 1..4u32, any::<bool>()),
     );
@@ -200,7 +242,10 @@ fn any_units() -> impl Strategy<Value = Vec<Unit>> {
             }
             let at = at.filter(|_| kind > 0).map(|at| format!("m{at}"));
             let name = format!("u{n}.service");
-            let unit = Unit { wanted: wanted || n % 2 == 0, ..unit(&name, &text, at.as_deref()) };
+            let unit = Unit {
+                wanted: wanted || n % 2 == 0,
+                ..unit(&name, &text, at.as_deref())
+            };
             units.insert(name, unit);
         }
         units.into_values().collect()
@@ -262,7 +307,9 @@ proptest! {
 
 #[test]
 fn ten_thousand_units_find_their_places_on_a_thousand_machines() {
-    let machines: Vec<Machine> = (0..1000).map(|n| machine(&format!("m{n:04}"), &[("role", ["a", "b"][n % 2])])).collect();
+    let machines: Vec<Machine> = (0..1000)
+        .map(|n| machine(&format!("m{n:04}"), &[("role", ["a", "b"][n % 2])]))
+        .collect();
     let name = |n: usize| format!("{}{}@{n}.service", if n % 4 == 1 { "x" } else { "u" }, n / 1000);
     let text = |n: usize| match n % 4 {
         0 => "MachineMetadata=role=a".to_string(),
