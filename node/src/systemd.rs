@@ -136,10 +136,10 @@ impl Systemd {
             let signal = signal.map_err(|error| reason(&error))?;
             let body = signal.body();
             let removed = body.deserialize::<(u32, OwnedObjectPath, String, String)>();
-            if let Ok((_, path, _, result)) = removed {
-                if path == job {
-                    return Ok(result);
-                }
+            if let Ok((_, path, _, result)) = removed
+                && path == job
+            {
+                return Ok(result);
             }
         }
         Err(format!("the bus went away while the job of {unit} ran"))
