@@ -289,13 +289,12 @@ async fn units_are_spread_started_and_shown_and_one_that_is_bad_holds_up_no_othe
     let etcd = etcd().await;
     let nodes = cluster(&etcd, &["m1", "m2", "m3"]).await;
     nodes[0].put("bad.service", SLEEP).await;
-    for n in 0..3 {
-        nodes[n]
-            .put(
-                &format!("c@{n}.service"),
-                &format!("{SLEEP}[X-Fleet]\nConflicts=c@*.service\n"),
-            )
-            .await;
+    for (n, node) in nodes.iter().enumerate() {
+        node.put(
+            &format!("c@{n}.service"),
+            &format!("{SLEEP}[X-Fleet]\nConflicts=c@*.service\n"),
+        )
+        .await;
     }
     nodes[1]
         .put("side.service", &format!("{SLEEP}[X-Fleet]\nMachineOf=c@1.service\n"))
