@@ -1,7 +1,8 @@
 //! The parts of a Corelab node.
 //!
 //! `kv` is pure; `raft` alone knows openraft; `etcd` is the server on top of both;
-//! `cloudconfig` is the pure part of coreos-cloudinit; `ca` is etcd-ca; `client` talks to such servers, `tls` reads certificates for either side.
+//! `cloudconfig` is the pure part of coreos-cloudinit; `unit` is what a unit file says, `fleet` puts units on machines;
+//! `ca` is etcd-ca; `client` talks to such servers, `tls` reads certificates for either side.
 #[cfg(feature = "server")]
 pub mod ca;
 pub mod client;
@@ -13,6 +14,7 @@ pub mod dns;
 pub mod etcd;
 #[cfg(feature = "server")]
 pub mod etcdctl;
+pub mod fleet;
 #[cfg(feature = "server")]
 pub mod kv;
 #[cfg(feature = "server")]
@@ -26,3 +28,4 @@ pub mod systemd;
 #[cfg(feature = "server")]
 pub mod terminal;
 pub mod tls;
+pub mod unit;

@@ -11,6 +11,7 @@ const APPLETS: &[Applet] = &[
     ("etcd-ca", labnode::ca::run),
     ("discovery", labnode::etcd::discovery_service::run),
     ("etcdctl", labnode::etcdctl::run),
+    ("fleetd", labnode::fleet::daemon::run),
     ("coreos-cloudinit", labnode::cloudinit::run),
     ("cloud-init", labnode::cloudinit::run),
 ];

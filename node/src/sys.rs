@@ -1,5 +1,6 @@
-//! What only the operating system can do: die of a signal, tell systemd, print.
+//! What only the operating system can do: die of a signal, tell systemd, take its sockets, print.
 use std::io::Write;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
@@ -25,6 +26,25 @@ pub fn notify_ready() {
     if let Err(error) = sent {
         crate::log::warning!("etcdmain", "cannot tell systemd on {}: {error}", path.display());
     }
+}
+
+/// The sockets that systemd listens on for this process, once: whoever takes them has them.
+pub fn take_listen_fds() -> Vec<OwnedFd> {
+    const FIRST: i32 = 3;
+    static TAKEN: std::sync::Once = std::sync::Once::new();
+    let number = |name: &str| std::env::var(name).ok()?.parse::<i32>().ok();
+    let ours = number("LISTEN_PID") == Some(rustix::process::getpid().as_raw_pid());
+    let count = number("LISTEN_FDS").filter(|_| ours).unwrap_or(0);
+    let mut sockets = Vec::new();
+    TAKEN.call_once(|| {
+        for fd in FIRST..FIRST + count {
+            // SAFETY: systemd opened these descriptors for us, and nobody has taken them before.
+            let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+            let _ = rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC);
+            sockets.push(socket);
+        }
+    });
+    sockets
 }
 
 /// Ends the process by the signal that stopped it, so that its parent sees why. As pid 1, which signals do not

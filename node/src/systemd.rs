@@ -75,6 +75,47 @@ impl Systemd {
             .map(drop)
     }
 
+    /// Links a unit file from elsewhere to where systemd looks, until the next boot.
+    pub async fn link(&self, path: &str) -> Result<(), String> {
+        self.call("LinkUnitFiles", &(vec![path], true, true)).await.map(drop)
+    }
+
+    /// Removes the links to a unit's file that were made until the next boot, also those that enabled it.
+    pub async fn disable(&self, unit: &str) -> Result<(), String> {
+        self.call("DisableUnitFiles", &(vec![unit], true)).await.map(drop)
+    }
+
+    pub async fn reset_failed(&self, unit: &str) -> Result<(), String> {
+        self.call("ResetFailedUnit", &unit).await.map(drop)
+    }
+
+    /// Begins to start a unit; its job is not waited for.
+    pub async fn begin(&self, unit: &str) -> Result<(), String> {
+        self.call("StartUnit", &(unit, "replace")).await.map(drop)
+    }
+
+    /// Units by name, with their load, active and sub states.
+    pub async fn states(&self, units: &[String]) -> Result<Vec<[String; 4]>, String> {
+        type Listed = (
+            String,
+            String,
+            String,
+            String,
+            String,
+            String,
+            OwnedObjectPath,
+            u32,
+            String,
+            OwnedObjectPath,
+        );
+        let reply = self.call("ListUnitsByNames", &units).await?;
+        let listed: Vec<Listed> = reply.body().deserialize().map_err(|error| reason(&error))?;
+        let states = listed
+            .into_iter()
+            .map(|(name, _, load, active, sub, ..)| [name, load, active, sub]);
+        Ok(states.collect())
+    }
+
     /// Runs a unit command and waits until its job is over; the result is systemd's word for it: done, failed, ...
     pub async fn command(&self, unit: &str, command: &str) -> Result<String, String> {
         let method = method(command).ok_or_else(|| format!("Unsupported systemd command {command:?}"))?;

@@ -1,0 +1,444 @@
+//! What a machine does for its units: has systemd load, start, stop and forget them, and says how they are.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use super::mirror::{MachineRef, UnitState};
+use super::monitor::Monitor;
+use super::registry::Registry;
+use super::scheduler;
+use super::schema::JobState;
+use crate::log;
+use crate::unit::requirements::OnDisconnect;
+use crate::unit::{Hash, UnitFile};
+
+const LOG: &str = "agent";
+/// How often units are looked at for changes that systemd makes by itself.
+const LOOK: Duration = Duration::from_millis(500);
+/// What failed is tried again after this, and what has changed behind our back is found by then.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How long a machine that leaves waits for its units to stop.
+const LEAVING: Duration = Duration::from_secs(80);
+
+/// How systemd sees a unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub load: String,
+    pub active: String,
+    pub sub: String,
+}
+
+/// A machine's systemd, or what stands in for it.
+pub trait Manager: Send + Sync + 'static {
+    /// The units that are on this machine, with their texts.
+    fn units(&self) -> impl Future<Output = Result<BTreeMap<String, String>, String>> + Send;
+    /// Writes the unit's file and lets systemd know it.
+    fn load(&self, name: &str, file: &UnitFile) -> impl Future<Output = Result<(), String>> + Send;
+    /// Starts it; that it has begun to start is enough.
+    fn start(&self, name: &str) -> impl Future<Output = Result<(), String>> + Send;
+    /// Stops it and waits until it has stopped.
+    fn stop(&self, name: &str) -> impl Future<Output = Result<(), String>> + Send;
+    /// Removes the file of a unit that has stopped.
+    fn unload(&self, name: &str) -> impl Future<Output = Result<(), String>> + Send;
+    fn statuses(&self, names: &[String]) -> impl Future<Output = Result<HashMap<String, Status>, String>> + Send;
+}
+
+/// A unit as this machine shall have it.
+#[derive(Clone)]
+struct Wanted {
+    file: Arc<UnitFile>,
+    hash: Hash,
+    state: JobState,
+}
+
+/// A unit as this machine has it.
+#[derive(Clone, Debug)]
+struct Held {
+    hash: Hash,
+    /// Has it been started by us and not been stopped since?
+    launched: bool,
+    /// May it stay when the machine has lost the cluster?
+    keeps: bool,
+    /// Its state as it was last published, and when.
+    published: Option<(UnitState, Instant)>,
+    /// When its heartbeat was last sent.
+    beaten: Option<Instant>,
+}
+
+impl Held {
+    fn new(hash: Hash) -> Held {
+        Held {
+            hash,
+            launched: false,
+            keeps: false,
+            published: None,
+            beaten: None,
+        }
+    }
+}
+
+pub struct Agent<M> {
+    id: String,
+    registry: Arc<Registry>,
+    monitor: Arc<Monitor>,
+    manager: M,
+    /// Whether units are stopped here once others may run them, where a unit does not say.
+    stop_when_lost: bool,
+    held: Mutex<BTreeMap<String, Held>>,
+    /// Units that a task works on. Each has its own: one that hangs or fails keeps no other waiting.
+    busy: Mutex<BTreeSet<String>>,
+    /// Not before this time is a unit tried again that has failed.
+    failed: Mutex<HashMap<String, Instant>>,
+    /// A task has ended: there may be more to do, and there is something to tell.
+    freed: Notify,
+    moved: Notify,
+}
+
+impl<M: Manager> Agent<M> {
+    pub fn new(
+        id: &str,
+        registry: Arc<Registry>,
+        monitor: Arc<Monitor>,
+        manager: M,
+        stop_when_lost: bool,
+    ) -> Arc<Agent<M>> {
+        Arc::new(Agent {
+            id: id.into(),
+            registry,
+            monitor,
+            manager,
+            stop_when_lost,
+            held: Mutex::default(),
+            busy: Mutex::default(),
+            failed: Mutex::default(),
+            freed: Notify::new(),
+            moved: Notify::new(),
+        })
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Held>> {
+        self.held.lock().unwrap_or_else(|broken| broken.into_inner())
+    }
+
+    fn busy(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.busy.lock().unwrap_or_else(|broken| broken.into_inner())
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(self: Arc<Self>) {
+        while let Err(error) = self.take_over().await {
+            log::error!(LOG, "cannot see the units of this machine: {error}");
+            sleep(AGAIN).await;
+        }
+        tokio::join!(self.clone().reconcile(), self.publish());
+    }
+
+    /// Finds the units that an earlier agent left running; they go on.
+    async fn take_over(&self) -> Result<(), String> {
+        let units = self.manager.units().await?;
+        let names: Vec<String> = units.keys().cloned().collect();
+        let statuses = self.manager.statuses(&names).await?;
+        let mut held = self.held();
+        for (name, text) in units {
+            let mut unit = Held::new(Hash::of(&text));
+            let status = statuses.get(&name);
+            unit.launched =
+                status.is_some_and(|status| matches!(status.active.as_str(), "active" | "activating" | "reloading"));
+            held.entry(name).or_insert(unit);
+        }
+        Ok(())
+    }
+
+    async fn reconcile(self: Arc<Self>) {
+        let mut progress = self.registry.progress();
+        // Often enough to notice in time that the lease is over.
+        let mut again = interval((self.monitor.ttl() / 20).clamp(LOOK / 5, AGAIN));
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // What the registry held when it was last read whole counts, however long ago: only what it says makes a
+            // unit stop, never that it cannot be read.
+            if progress.borrow_and_update().filled {
+                self.step();
+            }
+            tokio::select! {
+                changed = progress.changed() => if changed.is_err() { return },
+                _ = again.tick() => {}
+                () = self.freed.notified() => {}
+            }
+        }
+    }
+
+    /// What is wanted here, by the registry as it was last known.
+    fn wanted(&self) -> BTreeMap<String, Wanted> {
+        let mirror = self.registry.mirror();
+        let lost = self.monitor.lost();
+        let machine = mirror
+            .scheduler_machines()
+            .into_iter()
+            .find(|machine| machine.id == self.id);
+        let (units, _) = mirror.scheduled();
+        let globals = match &machine {
+            Some(machine) => scheduler::globals_on(&units, machine),
+            // Not known to the cluster for now: those that run are left as they are.
+            None => self.held().keys().cloned().collect(),
+        };
+        let mut wanted = BTreeMap::new();
+        let mut held = self.held();
+        for (name, job) in &mirror.jobs {
+            let Some(requirements) = &job.requirements else {
+                continue;
+            };
+            let ours = match requirements.global {
+                true => job.wanted != JobState::Inactive && globals.contains(name),
+                false => job.target.as_deref() == Some(&self.id) && job.wanted != JobState::Inactive,
+            };
+            // What can only be here is nowhere else meanwhile.
+            let bound = requirements.global || requirements.machine_id.is_some();
+            let keeps = match requirements.on_disconnect {
+                OnDisconnect::Keep => true,
+                OnDisconnect::Stop => false,
+                OnDisconnect::Default => bound || !self.stop_when_lost,
+            };
+            if let Some(unit) = held.get_mut(name) {
+                unit.keeps = keeps;
+            }
+            let Some((hash, file)) = job.hash.and_then(|hash| Some((hash, mirror.units.get(&hash)?.clone()))) else {
+                continue;
+            };
+            if ours && (keeps || !lost) {
+                let state = job.wanted;
+                wanted.insert(name.clone(), Wanted { file, hash, state });
+            }
+        }
+        // A job that is there and cannot be read says nothing: its unit stays as it is.
+        for (name, job) in &mirror.jobs {
+            let unclear = job.requirements.is_none() && job.target.as_deref() == Some(&self.id);
+            if let Some(unit) = held.get(name).filter(|_| unclear) {
+                let state = if unit.launched {
+                    JobState::Launched
+                } else {
+                    JobState::Loaded
+                };
+                let file = Arc::new(UnitFile::default());
+                wanted.insert(
+                    name.clone(),
+                    Wanted {
+                        file,
+                        hash: unit.hash,
+                        state,
+                    },
+                );
+            }
+        }
+        wanted
+    }
+
+    /// Begins what there is to do, a task for each unit.
+    fn step(self: &Arc<Self>) {
+        let wanted = self.wanted();
+        let held = self.held().clone();
+        let now = Instant::now();
+        let names: BTreeSet<&String> = wanted.keys().chain(held.keys()).collect();
+        for name in names {
+            let (want, have) = (wanted.get(name), held.get(name));
+            let done = match (want, have) {
+                (None, None) => true,
+                (Some(want), Some(have)) => {
+                    want.hash == have.hash && have.launched == (want.state == JobState::Launched)
+                }
+                _ => false,
+            };
+            let failed = self
+                .failed
+                .lock()
+                .unwrap_or_else(|broken| broken.into_inner())
+                .get(name)
+                .copied();
+            if done || failed.is_some_and(|until| now < until) || !self.busy().insert(name.clone()) {
+                continue;
+            }
+            let (agent, name, want, have) = (self.clone(), name.clone(), want.cloned(), have.cloned());
+            tokio::spawn(async move {
+                let result = agent.carry_out(&name, want, have).await;
+                {
+                    let mut failed = agent.failed.lock().unwrap_or_else(|broken| broken.into_inner());
+                    match &result {
+                        Ok(()) => drop(failed.remove(&name)),
+                        Err(error) => {
+                            log::error!(LOG, "Unit({name}): {error}");
+                            failed.insert(name.clone(), Instant::now() + AGAIN);
+                        }
+                    }
+                }
+                agent.busy().remove(&name);
+                agent.freed.notify_one();
+                agent.moved.notify_one();
+            });
+        }
+    }
+
+    async fn carry_out(&self, name: &str, want: Option<Wanted>, have: Option<Held>) -> Result<(), String> {
+        let Some(want) = want else {
+            if let Some(have) = have {
+                self.give_up(name, have.launched).await?;
+            }
+            return Ok(());
+        };
+        let mut launched = have.as_ref().is_some_and(|have| have.launched);
+        if have.as_ref().is_none_or(|have| have.hash != want.hash) {
+            if have.is_some() {
+                self.give_up(name, launched).await?;
+                launched = false;
+            }
+            self.manager.load(name, &want.file).await?;
+            self.held().insert(name.into(), Held::new(want.hash));
+            log::info!(LOG, "loaded Unit({name})");
+        }
+        match (launched, want.state == JobState::Launched) {
+            (false, true) => {
+                self.manager.start(name).await?;
+                log::info!(LOG, "started Unit({name})");
+                self.note(name, |held| held.launched = true);
+            }
+            (true, false) => {
+                let ((), stopped) = tokio::join!(self.clear_heartbeat(name), self.manager.stop(name));
+                stopped?;
+                log::info!(LOG, "stopped Unit({name})");
+                self.note(name, |held| held.launched = false);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note(&self, name: &str, change: impl FnOnce(&mut Held)) {
+        if let Some(held) = self.held().get_mut(name) {
+            change(held);
+        }
+    }
+
+    /// Stops a unit, waits, and only then removes its file: systemd has to know its ExecStop until the end.
+    async fn give_up(&self, name: &str, launched: bool) -> Result<(), String> {
+        // Also if we have not started it: someone else may have. A registry that does not answer holds up no stop.
+        let ((), stopped) = tokio::join!(self.clear_heartbeat(name), self.manager.stop(name));
+        if launched {
+            stopped?;
+        }
+        self.manager.unload(name).await?;
+        log::info!(LOG, "unloaded Unit({name})");
+        self.held().remove(name);
+        if let Err(error) = self.registry.remove_state(name, &self.id).await {
+            log::warning!(
+                LOG,
+                "cannot remove the state of Unit({name}), it goes when its time is up: {error}"
+            );
+        }
+        Ok(())
+    }
+
+    async fn clear_heartbeat(&self, name: &str) {
+        self.note(name, |held| held.beaten = None);
+        if let Err(error) = self.registry.clear_heartbeat(name, &self.id).await {
+            log::warning!(LOG, "cannot take back the heartbeat of Unit({name}): {error}");
+        }
+    }
+
+    /// Keeps the registry informed: at once of what changes, and again before its time is up.
+    async fn publish(&self) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = look.tick() => {}
+                () = self.moved.notified() => {}
+            }
+            if let Err(error) = self.publish_once().await {
+                log::warning!(LOG, "cannot publish the state of units: {error}");
+                sleep(LOOK).await;
+            }
+        }
+    }
+
+    async fn publish_once(&self) -> Result<(), String> {
+        let names: Vec<String> = self.held().keys().cloned().collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let statuses = self.manager.statuses(&names).await?;
+        let ttl = self.monitor.ttl();
+        let due = |at: Instant| at.elapsed() >= ttl / 2;
+        for name in names {
+            let Some(held) = self.held().get(&name).cloned() else {
+                continue;
+            };
+            let status = statuses.get(&name).cloned().unwrap_or_default();
+            let state = UnitState {
+                load_state: status.load,
+                active_state: status.active,
+                sub_state: status.sub,
+                machine_state: MachineRef {
+                    id: self.id.clone(),
+                    ..MachineRef::default()
+                },
+                unit_hash: held.hash.to_string(),
+            };
+            if held
+                .published
+                .as_ref()
+                .is_none_or(|(last, at)| *last != state || due(*at) || self.forgotten(&name))
+            {
+                let saved = self.registry.save_state(&name, &state, ttl.as_secs().max(1)).await;
+                saved.map_err(|error| error.to_string())?;
+                self.note(&name, |held| held.published = Some((state, Instant::now())));
+                // One that went meanwhile must not stay behind as a state.
+                if !self.held().contains_key(&name) {
+                    let _ = self.registry.remove_state(&name, &self.id).await;
+                    continue;
+                }
+            }
+            let scheduled_here = {
+                let mirror = self.registry.mirror();
+                let job = mirror.jobs.get(&name);
+                job.is_some_and(|job| job.target.as_deref() == Some(&self.id))
+            };
+            let still = self.held().get(&name).is_some_and(|held| held.launched);
+            if still && scheduled_here && held.beaten.is_none_or(due) && !self.busy().contains(&name) {
+                let beaten = self.registry.heartbeat(&name, &self.id, ttl.as_secs().max(1)).await;
+                beaten.map_err(|error| error.to_string())?;
+                self.note(&name, |held| held.beaten = Some(Instant::now()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Has etcd dropped what we published, as it does when it stood still for too long?
+    fn forgotten(&self, name: &str) -> bool {
+        let mirror = self.registry.mirror();
+        !mirror.states.contains_key(&(name.to_string(), self.id.clone()))
+    }
+
+    /// Stops and removes all units: the machine leaves.
+    pub async fn leave(self: &Arc<Self>) {
+        let units: Vec<(String, bool)> = self
+            .held()
+            .iter()
+            .map(|(name, held)| (name.clone(), held.launched))
+            .collect();
+        let mut tasks = JoinSet::new();
+        for (name, launched) in units {
+            let agent = self.clone();
+            tasks.spawn(async move {
+                if let Err(error) = agent.give_up(&name, launched).await {
+                    log::error!(LOG, "Unit({name}): {error}");
+                }
+            });
+        }
+        if timeout(LEAVING, tasks.join_all()).await.is_err() {
+            log::error!(LOG, "units still run after {LEAVING:?}; systemd has them");
+        }
+    }
+}

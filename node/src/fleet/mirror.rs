@@ -1,0 +1,385 @@
+//! The registry as this process knows it: filled once, then changed key by key as etcd tells. Pure.
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::scheduler;
+use super::schema::{self, JobState};
+use crate::unit::{Hash, Requirements, UnitFile, UnitName};
+
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    /// None: there are other keys of it, but no unit, as a late heartbeat leaves them.
+    pub hash: Option<Hash>,
+    pub wanted: JobState,
+    pub target: Option<String>,
+    /// The machine that says it has started it.
+    pub heartbeat: Option<String>,
+    /// None as long as its unit file is not there or cannot be read.
+    pub requirements: Option<Arc<Requirements>>,
+}
+
+/// What a machine says of itself, under `machines/ID/object`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MachineState {
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(rename = "PublicIP")]
+    pub public_ip: String,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    pub version: String,
+}
+
+/// What systemd says of a unit, under `states/NAME/ID`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UnitState {
+    pub load_state: String,
+    pub active_state: String,
+    pub sub_state: String,
+    pub machine_state: MachineRef,
+    pub unit_hash: String,
+}
+
+/// A machine as unit states name it: by its id, with fields that only older fleets filled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MachineRef {
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(rename = "PublicIP")]
+    pub public_ip: String,
+    pub metadata: Option<BTreeMap<String, String>>,
+    pub version: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Lease {
+    #[serde(rename = "MachineID")]
+    pub machine_id: String,
+    pub version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct JobObject {
+    pub name: String,
+    pub unit_hash: [u8; 20],
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UnitBlob {
+    pub raw: String,
+}
+
+fn null_is_empty<'de, D: serde::Deserializer<'de>>(value: D) -> Result<BTreeMap<String, String>, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Mirror {
+    pub units: HashMap<Hash, Arc<UnitFile>>,
+    pub jobs: BTreeMap<String, Job>,
+    /// By name and machine.
+    pub states: BTreeMap<(String, String), UnitState>,
+    machines: BTreeMap<String, MachineState>,
+    /// Set by PATCH: it goes before what the machines say; an empty value hides theirs.
+    metadata: BTreeMap<String, BTreeMap<String, String>>,
+    /// Who leads, and the index to renew it by.
+    pub lease: Option<(Lease, u64)>,
+    pub engine_version: u64,
+    /// Grows with everything that the engine decides by: a heartbeat that only goes on is none.
+    pub version: u64,
+}
+
+impl Mirror {
+    /// A key, from the prefix on, has a new value, or is gone with all below it.
+    pub fn apply(&mut self, key: &str, value: Option<&str>, index: u64) {
+        let parts: Vec<&str> = key.split('/').filter(|part| !part.is_empty()).collect();
+        let changed = match (&parts[..], value) {
+            (["unit", hash], Some(value)) => self.blob(hash, value),
+            (["unit", hash], None) => Hash::parse(hash).is_some_and(|hash| self.units.remove(&hash).is_some()),
+            (["job", name, field], value) => self.job(name, field, value),
+            (["job", name], None) => self.jobs.remove(*name).is_some(),
+            (["states", name, machine], Some(value)) => {
+                if let Ok(state) = serde_json::from_str(value) {
+                    self.states.insert((name.to_string(), machine.to_string()), state);
+                }
+                false
+            }
+            (["states", name, machine], None) => {
+                self.states.remove(&(name.to_string(), machine.to_string()));
+                false
+            }
+            (["states", name], None) => {
+                self.states.retain(|(of, _), _| of != name);
+                false
+            }
+            (["machines", id, "object"], Some(value)) => match serde_json::from_str::<MachineState>(value) {
+                Ok(state) => self.machines.insert(id.to_string(), state.clone()) != Some(state),
+                Err(_) => false,
+            },
+            (["machines", id, "object"], None) => self.machines.remove(*id).is_some(),
+            (["machines", id, "metadata", key], Some(value)) => {
+                let of = self.metadata.entry(id.to_string()).or_default();
+                of.insert(key.to_string(), value.to_string()).as_deref() != Some(value)
+            }
+            (["machines", id, "metadata", key], None) => {
+                self.metadata.get_mut(*id).is_some_and(|of| of.remove(*key).is_some())
+            }
+            (["machines", id, "metadata"], None) => self.metadata.remove(*id).is_some(),
+            (["machines", id], None) => {
+                let gone = self.metadata.remove(*id).is_some();
+                self.machines.remove(*id).is_some() || gone
+            }
+            (["lease", "engine-leader"], value) => {
+                let before = self.lease.take().map(|(lease, _)| lease);
+                let lease = value.and_then(|value| serde_json::from_str::<Lease>(value).ok());
+                self.lease = lease.map(|lease| (lease, index));
+                before.as_ref() != self.lease.as_ref().map(|(lease, _)| lease)
+            }
+            (["engine", "version"], value) => {
+                self.engine_version = value.and_then(|value| value.parse().ok()).unwrap_or(0);
+                false
+            }
+            ([], None) => {
+                let version = self.version;
+                *self = Mirror {
+                    version,
+                    ..Mirror::default()
+                };
+                true
+            }
+            ([part], None) => self.drop_all(part),
+            _ => false,
+        };
+        self.version += u64::from(changed);
+    }
+
+    fn drop_all(&mut self, part: &str) -> bool {
+        match part {
+            "unit" => self.units.clear(),
+            "job" => self.jobs.clear(),
+            "states" => self.states.clear(),
+            "machines" => {
+                self.machines.clear();
+                self.metadata.clear();
+            }
+            "lease" => self.lease = None,
+            _ => return false,
+        }
+        true
+    }
+
+    fn blob(&mut self, hash: &str, value: &str) -> bool {
+        let (Some(hash), Ok(blob)) = (Hash::parse(hash), serde_json::from_str::<UnitBlob>(value)) else {
+            return false;
+        };
+        let Ok(file) = UnitFile::parse(&blob.raw) else {
+            return false;
+        };
+        self.units.insert(hash, Arc::new(file));
+        let waiting: Vec<String> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.hash == Some(hash))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &waiting {
+            self.require(name);
+        }
+        !waiting.is_empty()
+    }
+
+    fn require(&mut self, name: &str) {
+        let Some(job) = self.jobs.get_mut(name) else { return };
+        let file = job.hash.and_then(|hash| self.units.get(&hash));
+        job.requirements = file.map(|file| Arc::new(Requirements::read(&UnitName::new(name), file).0));
+    }
+
+    fn job(&mut self, name: &str, field: &str, value: Option<&str>) -> bool {
+        let job = match value {
+            Some(_) => self.jobs.entry(name.into()).or_default(),
+            None => match self.jobs.get_mut(name) {
+                Some(job) => job,
+                None => return false,
+            },
+        };
+        let text = value.map(str::to_string);
+        match field {
+            "object" => {
+                let object = value.and_then(|value| serde_json::from_str::<JobObject>(value).ok());
+                job.hash = object.map(|object| Hash(object.unit_hash));
+                self.require(name);
+                true
+            }
+            "target-state" => {
+                // A state that is none, as the original could be made to store, is no reason to start anything.
+                let state = value.and_then(JobState::parse).unwrap_or_default();
+                std::mem::replace(&mut job.wanted, state) != state
+            }
+            "target" => std::mem::replace(&mut job.target, text.clone()) != text,
+            "job-state" => {
+                job.heartbeat = text;
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// The machines that are there, with their metadata as it counts.
+    pub fn machines(&self) -> Vec<MachineState> {
+        self.machines.values().map(|state| self.with_metadata(state)).collect()
+    }
+
+    pub fn machine(&self, id: &str) -> Option<MachineState> {
+        self.machines.get(id).map(|state| self.with_metadata(state))
+    }
+
+    fn with_metadata(&self, state: &MachineState) -> MachineState {
+        let mut state = state.clone();
+        for (key, value) in self.metadata.get(&state.id).into_iter().flatten() {
+            if value.is_empty() {
+                state.metadata.remove(key);
+            } else {
+                state.metadata.insert(key.clone(), value.clone());
+            }
+        }
+        state
+    }
+
+    /// What the scheduler works with. A job whose unit file is missing is not among them: nothing is decided on it.
+    pub fn scheduled(&self) -> (Vec<scheduler::Unit>, Vec<scheduler::Machine>) {
+        let unit = |(name, job): (&String, &Job)| {
+            Some(scheduler::Unit {
+                name: name.clone(),
+                requirements: job.requirements.clone()?,
+                wanted: job.wanted != JobState::Inactive,
+                machine: job.target.clone(),
+            })
+        };
+        (self.jobs.iter().filter_map(unit).collect(), self.scheduler_machines())
+    }
+
+    pub fn scheduler_machines(&self) -> Vec<scheduler::Machine> {
+        let machine = |state: MachineState| scheduler::Machine {
+            id: state.id,
+            metadata: state.metadata,
+        };
+        self.machines().into_iter().map(machine).collect()
+    }
+
+    /// Where a job stands: on its machine once that one reports on it, launched once it has started it.
+    pub fn current(&self, name: &str, job: &Job) -> JobState {
+        let Some(target) = &job.target else {
+            return JobState::Inactive;
+        };
+        if !self.states.contains_key(&(name.to_string(), target.clone())) {
+            return JobState::Inactive;
+        }
+        match job.heartbeat.as_ref() == Some(target) {
+            true => JobState::Launched,
+            false => JobState::Loaded,
+        }
+    }
+
+    /// A unit as the API shows it.
+    pub fn unit(&self, name: &str) -> Option<schema::Unit> {
+        let job = self.jobs.get(name)?;
+        let file = self.units.get(&job.hash?)?;
+        let global = job
+            .requirements
+            .as_ref()
+            .is_some_and(|requirements| requirements.global);
+        let of_normal = |text: &str| if global { String::new() } else { text.to_string() };
+        Some(schema::Unit {
+            current_state: of_normal(self.current(name, job).name()),
+            desired_state: job.wanted.name().into(),
+            machine_id: of_normal(job.target.as_deref().unwrap_or_default()),
+            name: name.into(),
+            options: file.options.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled() -> Mirror {
+        let mut mirror = Mirror::default();
+        let file = UnitFile::parse("[Service]\nExecStart=/bin/sleep 1234\n").unwrap();
+        let object = serde_json::to_string(&JobObject {
+            name: "a.service".into(),
+            unit_hash: file.hash().0,
+        })
+        .unwrap();
+        let blob = serde_json::to_string(&UnitBlob { raw: file.text() }).unwrap();
+        for (key, value) in [
+            ("/job/a.service/object", object.as_str()),
+            ("/unit/b12755fc20dfcfdba3e74d2edeac068a7e586027", &blob),
+            ("/job/a.service/target-state", "launched"),
+            ("/job/a.service/target", "m1"),
+            (
+                "/machines/m1/object",
+                r#"{"ID":"m1","PublicIP":"10.0.0.1","Metadata":{"role":"a"},"Version":"0.11.5"}"#,
+            ),
+        ] {
+            mirror.apply(key, Some(value), 1);
+        }
+        mirror
+    }
+
+    #[test]
+    fn the_current_state_comes_from_the_machines_reports() {
+        let mut mirror = filled();
+        let current = |mirror: &Mirror| mirror.unit("a.service").unwrap().current_state;
+        assert_eq!(current(&mirror), "inactive");
+        let state = r#"{"loadState":"loaded","activeState":"active","subState":"running","machineState":{"ID":"m1","PublicIP":"","Metadata":null,"Version":""},"unitHash":"x"}"#;
+        mirror.apply("/states/a.service/m1", Some(state), 2);
+        assert_eq!(current(&mirror), "loaded");
+        mirror.apply("/job/a.service/job-state", Some("m1"), 3);
+        assert_eq!(current(&mirror), "launched");
+        mirror.apply("/job/a.service", None, 4);
+        assert_eq!(mirror.unit("a.service"), None);
+        let again = serde_json::to_string(&mirror.states[&("a.service".into(), "m1".into())]).unwrap();
+        assert_eq!(again, state, "written as fleet writes it");
+    }
+
+    #[test]
+    fn only_what_the_engine_decides_by_makes_a_new_version() {
+        let mut mirror = filled();
+        let before = mirror.version;
+        let same = r#"{"ID":"m1","PublicIP":"10.0.0.1","Metadata":{"role":"a"},"Version":"0.11.5"}"#;
+        mirror.apply("/machines/m1/object", Some(same), 7);
+        mirror.apply("/job/a.service/job-state", Some("m1"), 8);
+        assert_eq!(mirror.version, before);
+        mirror.apply("/machines/m1/object", None, 9);
+        assert_eq!(mirror.version, before + 1);
+    }
+
+    #[test]
+    fn metadata_that_was_patched_goes_before_the_machines_own() {
+        let mut mirror = filled();
+        mirror.apply("/machines/m1/metadata/disk", Some("ssd"), 2);
+        mirror.apply("/machines/m1/metadata/role", Some(""), 3);
+        assert_eq!(
+            mirror.machine("m1").unwrap().metadata,
+            [("disk".to_string(), "ssd".to_string())].into()
+        );
+        mirror.apply("/machines/m1/object", None, 4);
+        assert!(mirror.machines().is_empty(), "metadata alone is no machine");
+    }
+
+    #[test]
+    fn a_state_that_is_none_starts_nothing() {
+        let mut mirror = filled();
+        mirror.apply("/job/a.service/target-state", Some("bogus"), 2);
+        assert_eq!(mirror.unit("a.service").unwrap().desired_state, "inactive");
+    }
+}
