@@ -18,9 +18,9 @@ pub mod engine;
 #[cfg(feature = "server")]
 pub mod host;
 #[cfg(feature = "server")]
-pub mod mirror;
-#[cfg(feature = "server")]
 pub mod machine;
+#[cfg(feature = "server")]
+pub mod mirror;
 #[cfg(feature = "server")]
 pub mod monitor;
 #[cfg(feature = "server")]
