@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Where coreos-cloudinit looks for what Vagrant brings.
 const USER_DATA: &str = "/var/lib/coreos-vagrant/vagrantfile-user-data";
 /// Does the node image have fleet?
-const FLEET: bool = false;
+const FLEET: bool = true;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]

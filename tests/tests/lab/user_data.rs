@@ -54,3 +54,46 @@ fn a_script_runs_and_reload_provision_brings_the_next_one() {
     assert_eq!(lab.node("core-01")["boots"], 2);
     lab.gone();
 }
+
+#[test]
+fn etcd_as_0_4_was_and_fleet_come_up_by_the_cloud_config_of_their_time() {
+    let lab = Lab::new();
+    lab.write("config.rb", "$num_instances=3\n");
+    lab.write(
+        "user-data",
+        "#cloud-config
+
+coreos:
+  etcd:
+    # generate a new token for each unique cluster from https://discovery.etcd.io/new
+    discovery: https://discovery.etcd.io/<token>
+    addr: $private_ipv4:4001
+    peer-addr: $private_ipv4:7001
+  fleet:
+    public-ip: $private_ipv4
+    metadata: region=us-east,role=database,disk=ssd,provider=ovh,name=db1
+  units:
+    - name: etcd.service
+      command: start
+    - name: fleet.service
+      command: start
+",
+    );
+    lab.ok(&["up"]);
+    for node in ["core-01", "core-02", "core-03"] {
+        assert_eq!(lab.on(node, "systemctl is-active etcd fleet").trim(), "active\nactive");
+    }
+    let found = lab.on(
+        "core-01",
+        "grep DISCOVERY /run/systemd/system/etcd.service.d/20-cloudinit.conf",
+    );
+    assert!(found.contains("ETCD_DISCOVERY=http://172.17.8.1:"), "{found}");
+    let leader = lab.on("core-02", "curl -sL http://172.17.8.103:4001/v2/leader");
+    assert!(leader.starts_with("http://172.17.8.10"), "{leader}");
+    let machines = lab.on(
+        "core-03",
+        "curl -s --unix-socket /var/run/fleet.sock http://fleet/fleet/v1/machines",
+    );
+    assert_eq!(machines.matches("\"role\":\"database\"").count(), 3, "{machines}");
+    lab.gone();
+}
