@@ -5,8 +5,6 @@ use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::fs::FlockOperation;
-
 use crate::local::protocol::ImageSpec;
 
 /// What makes the base, by name: `build` is called with the archive to make.
@@ -56,23 +54,9 @@ pub fn build(archive: &Path, mut line: impl FnMut(&str)) -> io::Result<()> {
 pub fn unpack(image: &ImageSpec, shift: u32) -> io::Result<PathBuf> {
     let name = image.archive.file_stem().unwrap_or_default().to_string_lossy();
     let done = image.cache.join(format!("{name}-{shift}"));
-    if done.is_dir() {
-        return Ok(done);
-    }
-    fs::create_dir_all(&image.cache)?;
-    // Whoever comes second waits, and finds it done.
-    let lock = File::create(image.cache.join("lock"))?;
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
-    if done.is_dir() {
-        return Ok(done);
-    }
-    let making = image.cache.join(format!("{name}-{shift}.part"));
-    let _ = fs::remove_dir_all(&making);
-    fs::create_dir(&making)?;
-    lchown(&making, Some(shift), Some(shift))?;
-    extract(&image.archive, &making, shift)?;
-    fs::rename(&making, &done)?;
-    Ok(done)
+    super::made_once(&image.cache, done, shift, |making| {
+        extract(&image.archive, making, shift)
+    })
 }
 
 fn extract(archive: &Path, to: &Path, shift: u32) -> io::Result<()> {

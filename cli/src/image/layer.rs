@@ -1,11 +1,10 @@
 //! What is ours in a node: units and configuration, links, and the program.
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, lchown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
-use rustix::fs::FlockOperation;
 use sha2::{Digest, Sha256};
 
 use crate::local::disk::{self, Content};
@@ -33,25 +32,9 @@ pub fn make(image: &ImageSpec, shift: u32) -> io::Result<PathBuf> {
     let done = image
         .cache
         .join(format!("layer-{}-{shift}", name(&files, &image.labnode)?));
-    if done.is_dir() {
-        return Ok(done);
-    }
-    fs::create_dir_all(&image.cache)?;
-    let lock = File::create(image.cache.join("lock"))?;
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
-    // Whoever had it before has made it.
-    if done.is_dir() {
-        return Ok(done);
-    }
-    let making = done.with_extension("part");
-    let _ = fs::remove_dir_all(&making);
-    fs::create_dir(&making)?;
-    lchown(&making, Some(shift), Some(shift))?;
-    for file in &files {
-        disk::put(&making, shift, file)?;
-    }
-    fs::rename(&making, &done)?;
-    Ok(done)
+    super::made_once(&image.cache, done, shift, |making| {
+        files.iter().try_for_each(|file| disk::put(making, shift, file))
+    })
 }
 
 /// By what is in it. The program by what the file system knows of it: reading it all would take longer than a boot.

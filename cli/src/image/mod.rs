@@ -5,8 +5,12 @@
 mod base;
 mod layer;
 
+use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::lchown;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
 
 pub use base::{STEPS, archive_name, build};
 
@@ -16,4 +20,30 @@ use crate::local::protocol::ImageSpec;
 /// shifted by `shift`.
 pub fn unpacked(image: &ImageSpec, shift: u32) -> io::Result<Vec<PathBuf>> {
     Ok(vec![layer::make(image, shift)?, base::unpack(image, shift)?])
+}
+
+/// The directory `done`, made if it is not there: beside it first, and whole when it gets its name. Whoever comes second
+/// waits, and finds it.
+fn made_once(
+    cache: &Path,
+    done: PathBuf,
+    shift: u32,
+    make: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<PathBuf> {
+    if done.is_dir() {
+        return Ok(done);
+    }
+    fs::create_dir_all(cache)?;
+    let lock = File::create(cache.join("lock"))?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+    if done.is_dir() {
+        return Ok(done);
+    }
+    let making = done.with_extension("part");
+    let _ = fs::remove_dir_all(&making);
+    fs::create_dir(&making)?;
+    lchown(&making, Some(shift), Some(shift))?;
+    make(&making)?;
+    fs::rename(&making, &done)?;
+    Ok(done)
 }
