@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use crate::faults::args::{FaultVerb, Heal};
 pub use crate::flags::{BoxVerb, Completion, Render, Token, Validate};
 use crate::topology::MAX_NODES;
 
@@ -63,6 +64,11 @@ pub enum Verb {
     /// Keep versioned, checked boxes: add, list, update, outdated, remove, prune
     #[command(subcommand)]
     Box(BoxVerb),
+    /// Have something go wrong: a node, a unit, a disk, a clock, the wire between nodes
+    #[command(subcommand)]
+    Fault(FaultVerb),
+    /// Undo faults: all of them, or those with these numbers
+    Heal(Heal),
     /// Print the completion script for a shell
     Completion(Completion),
     /// Print the version

@@ -371,6 +371,8 @@ pub fn ask(supervisor: &Supervisor, request: &Request, each: impl FnMut(&Event))
 pub fn refused(reason: Reason, what: String, place: String, why: String, todo: String) -> Failure {
     let exit = match reason {
         Reason::Conflict => Exit::Conflict,
+        Reason::Usage => Exit::Usage,
+        Reason::Timeout => Exit::Timeout,
         Reason::Other => Exit::Failed,
     };
     Failure::new(exit, what, place, why, todo)

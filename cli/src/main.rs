@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod discovery;
 mod failure;
+mod faults;
 mod flags;
 mod http;
 mod image;

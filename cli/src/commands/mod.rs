@@ -3,6 +3,7 @@ mod boxes;
 mod completion;
 mod doctor;
 mod down;
+mod fault;
 mod follow;
 mod gc;
 mod image;
@@ -45,6 +46,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Verb::Init => init::run(),
         Verb::Validate(args) => validate::run(&args),
         Verb::Token(args) => token::run(&args),
+        Verb::Fault(verb) => fault::run(verb),
+        Verb::Heal(args) => fault::heal(&args),
         Verb::Completion(args) => completion::run(&args),
         Verb::Box(verb) => boxes::run(&verb),
         Verb::Version => {

@@ -91,6 +91,15 @@ impl Cgroup {
         }
     }
 
+    /// Asks the kernel to stop everything in it, or to let it go on; `is_frozen` tells when that has happened.
+    pub fn freeze(&self, frozen: bool) -> io::Result<()> {
+        fs::write(self.path.join("cgroup.freeze"), if frozen { "1" } else { "0" })
+    }
+
+    pub fn is_frozen(&self) -> bool {
+        fs::read_to_string(self.path.join("cgroup.events")).is_ok_and(|text| text.contains("frozen 1"))
+    }
+
     /// The group and all beneath it, which must be without processes.
     pub fn remove(&self) {
         limits::forget(self);

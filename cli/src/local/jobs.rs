@@ -1,8 +1,11 @@
 //! What a node's systemd is still busy with.
 use std::io;
-use std::process::Stdio;
+use std::time::Duration;
 
-use tokio::process::Command;
+use super::inside;
+
+/// A systemd that gives no answer for so long is asked again.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Units that are done only when other machines have answered them.
 const TOGETHER: [&str; 2] = ["etcd2.service", "etcd.service"];
@@ -11,22 +14,8 @@ const STARTERS: &str = "user-cloudinit@";
 
 /// The units whose jobs run, asked of systemd inside the node whose first process is `pid`.
 pub async fn running(pid: i32) -> io::Result<Vec<String>> {
-    let output = Command::new("nsenter")
-        .args(["--target", &pid.to_string(), "--all", "/usr/bin/systemctl"])
-        .args(["list-jobs", "--no-legend", "--plain", "--full"])
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("nsenter: {error}")))?;
-    match output.status.success() {
-        true => Ok(parse(&String::from_utf8_lossy(&output.stdout))),
-        false => Err(io::Error::other(
-            String::from_utf8_lossy(&output.stderr).trim().to_string(),
-        )),
-    }
+    let list = ["/usr/bin/systemctl", "list-jobs", "--no-legend", "--plain", "--full"];
+    Ok(parse(&inside::must(pid, &list, PATIENCE).await?))
 }
 
 /// Of lines `JOB UNIT TYPE STATE` the units that run; all others wait for one of these.

@@ -9,12 +9,6 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::clone::check;
 
-/// Large frames cross the wire whole: a segment of 64 KB is one read and one write, not 45.
-const OFFLOADS: libc::c_uint = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
-const TUN_F_CSUM: libc::c_uint = 1;
-const TUN_F_TSO4: libc::c_uint = 2;
-const TUN_F_TSO6: libc::c_uint = 4;
-
 #[derive(Clone, Debug)]
 pub struct Netns(Arc<File>);
 
@@ -91,10 +85,10 @@ fn tap(name: &str) -> io::Result<OwnedFd> {
     // SAFETY: the request is a whole ifreq; the other argument is a number.
     unsafe {
         check(libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request))?;
-        check(libc::ioctl(file.as_raw_fd(), libc::TUNSETOFFLOAD as _, OFFLOADS))?;
         let flags = libc::fcntl(file.as_raw_fd(), libc::F_GETFL);
         check(libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK))?;
     }
+    crate::wire::offload(&file, true)?;
     Ok(OwnedFd::from(file))
 }
 

@@ -250,10 +250,7 @@ impl Node {
         say("systemd");
         let mut left = String::new();
         while timeout(JOBS, running.settled()).await.is_err() {
-            let Ok(jobs) = timeout(GRACE, jobs::running(running.process.pid)).await else {
-                continue;
-            };
-            left = match jobs {
+            left = match jobs::running(running.process.pid).await {
                 Ok(jobs) if self.spec.part && jobs::wait_for_others(&jobs) => {
                     format!("{} waits for the others", jobs.join(", "))
                 }
@@ -333,6 +330,28 @@ impl Node {
                 .wait_for(|status| matches!(status.state, State::Halted | State::Failed))
                 .await;
         }
+    }
+
+    /// Its first process, while it runs.
+    pub async fn runs(&self) -> io::Result<i32> {
+        let pid = self.running.lock().await.as_ref().map(|running| running.process.pid);
+        pid.ok_or_else(|| io::Error::other(format!("the node is {}", self.status.borrow().state)))
+    }
+
+    /// Stops all its processes where they are, or lets them go on.
+    pub async fn freeze(&self, frozen: bool) -> io::Result<()> {
+        let Some(running) = self.running.lock().await.clone() else {
+            return Err(io::Error::other(format!("the node is {}", self.status.borrow().state)));
+        };
+        running.cgroup.freeze(frozen)?;
+        let change = async {
+            while running.cgroup.is_frozen() != frozen {
+                sleep(PROBE).await;
+            }
+        };
+        timeout(GRACE, change)
+            .await
+            .map_err(|_| io::Error::other("the kernel does not stop its processes"))
     }
 
     /// Its console, while it runs.

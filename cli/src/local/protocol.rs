@@ -1,10 +1,12 @@
 //! What `lab` and a lab's supervisor say to each other: lines of JSON over the lab's socket.
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::disk::File;
+use crate::faults::{Fault, Lease};
 
 /// A lab, as its supervisor has to know it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -85,6 +87,26 @@ pub enum Request {
     Console {
         node: String,
     },
+    /// Something goes wrong, for so long, or until it is healed. Held: as long as the connection is open.
+    Fault {
+        fault: Fault,
+        limit: Option<Duration>,
+        held: bool,
+        seed: Option<u64>,
+    },
+    /// Which faults are in force?
+    Faults,
+    /// Undo these, or all.
+    Heal {
+        ids: Vec<u32>,
+    },
+    /// A command on a node, as this user; answered by its output.
+    Run {
+        node: String,
+        user: String,
+        script: String,
+        limit: Duration,
+    },
     /// Everything down, the supervisor last.
     End,
 }
@@ -98,6 +120,14 @@ pub enum Event {
         millis: u64,
     },
     Node(NodeStatus),
+    Fault(Lease),
+    Healed(Fault),
+    /// Of a command that has ended.
+    Output {
+        stdout: String,
+        stderr: String,
+        status: i32,
+    },
     Done,
     Failed {
         reason: Reason,
@@ -113,6 +143,9 @@ pub enum Event {
 pub enum Reason {
     /// Somebody else has what the lab needs.
     Conflict,
+    /// Nobody can do what was asked.
+    Usage,
+    Timeout,
     Other,
 }
 

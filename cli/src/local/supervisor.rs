@@ -17,10 +17,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::cgroup::Cgroup;
+use super::inside;
+use super::leases::{Leases, Scope};
 use super::netns::{Interface, Netns};
 use super::node::{Host, Node};
 use super::protocol::{Event, Forward, LabSpec, NodeSpec, NodeStatus, Reason, Request, State};
 use super::{forward, services};
+use crate::faults::Fault;
 use crate::image;
 use crate::wire::{self, Port, Wire};
 
@@ -36,6 +39,7 @@ struct Lab {
     nodes: BTreeMap<String, Arc<Node>>,
     forwards: forward::Forwards,
     services: services::Services,
+    leases: Arc<Leases>,
 }
 
 /// How long a supervisor that was killed may take to be gone.
@@ -122,13 +126,13 @@ impl Supervisor {
                 client.finish(result).await
             }
             Request::Status => {
-                for status in self.all().await {
+                for status in self.statuses().await {
                     client.say(&Event::Node(status)).await?;
                 }
                 client.say(&Event::Done).await
             }
             Request::Halt { nodes, force } => {
-                let nodes = self.nodes(&nodes).await;
+                let nodes = self.released(&nodes).await;
                 let halt = move |node: Arc<Node>| async move {
                     node.halt(force).await;
                     Ok(())
@@ -141,13 +145,38 @@ impl Supervisor {
                 client.finish(result).await
             }
             Request::Destroy { nodes } => {
-                let nodes = self.nodes(&nodes).await;
+                let nodes = self.released(&nodes).await;
                 let destroy = |node: Arc<Node>| async move { node.destroy().await };
                 let result = at_once(nodes, &mut client, destroy).await;
                 client.finish(result).await
             }
             Request::Connect { host, port } => self.connect(&host, port, client).await,
             Request::Console { node } => self.console(&node, client).await,
+            Request::Fault {
+                fault,
+                limit,
+                held,
+                seed,
+            } => self.fault(fault, limit, held, seed, client).await,
+            Request::Faults => {
+                for lease in self.leases().await.iter().flat_map(|(leases, _)| leases.list()) {
+                    client.say(&Event::Fault(lease)).await?;
+                }
+                client.say(&Event::Done).await
+            }
+            Request::Heal { ids } => {
+                let result = self.heal(&ids, &mut client).await;
+                client.finish(result).await
+            }
+            Request::Run {
+                node,
+                user,
+                script,
+                limit,
+            } => {
+                let result = self.run(&node, &user, &script, limit, &mut client).await;
+                client.finish(result).await
+            }
             Request::End => {
                 self.end().await;
                 client.say(&Event::Done).await?;
@@ -166,8 +195,130 @@ impl Supervisor {
             .collect()
     }
 
-    async fn all(&self) -> Vec<NodeStatus> {
-        self.nodes(&[]).await.iter().map(|node| node.status()).collect()
+    /// The same, about to go down.
+    async fn released(&self, names: &[String]) -> Vec<Arc<Node>> {
+        let nodes = self.nodes(names).await;
+        if let Some((leases, _)) = self.leases().await {
+            leases.release(&nodes).await;
+        }
+        nodes
+    }
+
+    /// With the faults that each has.
+    async fn statuses(&self) -> Vec<NodeStatus> {
+        let nodes = self.nodes(&[]).await;
+        let leases = self.leases().await.map(|(leases, _)| leases.list()).unwrap_or_default();
+        let of = |node: &Arc<Node>| {
+            let mut status = node.status();
+            let faults = leases
+                .iter()
+                .filter(|lease| lease.fault.nodes().contains(&node.spec.name.as_str()))
+                .map(|lease| format!("fault {}: {}", lease.id, lease.fault));
+            let notes: Vec<String> = [status.detail]
+                .into_iter()
+                .filter(|note| !note.is_empty())
+                .chain(faults)
+                .collect();
+            status.detail = notes.join("; ");
+            status
+        };
+        nodes.iter().map(of).collect()
+    }
+
+    async fn leases(&self) -> Option<(Arc<Leases>, Scope)> {
+        let lab = self.lab.lock().await;
+        let lab = lab.as_ref()?;
+        let scope = Scope {
+            nodes: lab.nodes.values().cloned().collect(),
+            wire: lab.host.wire.clone(),
+        };
+        Some((lab.leases.clone(), scope))
+    }
+
+    async fn fault(
+        self: Arc<Self>,
+        fault: Fault,
+        limit: Option<Duration>,
+        held: bool,
+        seed: Option<u64>,
+        mut client: Client,
+    ) -> io::Result<()> {
+        let Some((leases, scope)) = self.leases().await else {
+            return client.refuse("the lab has not begun").await;
+        };
+        let ids = match leases.begin(&fault, limit, seed, &scope).await {
+            Ok(ids) => ids,
+            Err(error) => return client.finish(Err(error)).await,
+        };
+        if let Some(limit) = limit {
+            let (supervisor, ids) = (self.clone(), ids.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(limit).await;
+                supervisor.over(&ids).await;
+            });
+        }
+        for lease in leases.list().into_iter().filter(|lease| ids.contains(&lease.id)) {
+            // Whoever asked may be gone already; then it goes on until it is over.
+            if client.say(&Event::Fault(lease)).await.is_err() {
+                break;
+            }
+        }
+        if !held {
+            return client.say(&Event::Done).await;
+        }
+        // Nothing more is said by the holder: what comes is its end.
+        let _ = client.0.read(&mut [0; 1]).await;
+        self.over(&ids).await;
+        client.say(&Event::Done).await
+    }
+
+    /// The time of these is over, or their holder is gone: what is left of them is undone.
+    async fn over(&self, ids: &[u32]) {
+        let Some((leases, scope)) = self.leases().await else {
+            return;
+        };
+        let held: Vec<u32> = leases.list().iter().map(|lease| lease.id).collect();
+        let ids: Vec<u32> = ids.iter().copied().filter(|id| held.contains(id)).collect();
+        if !ids.is_empty() {
+            // What cannot be undone stays in the list, with the reason.
+            let _ = leases.heal(&ids, &scope).await;
+        }
+    }
+
+    async fn heal(&self, ids: &[u32], client: &mut Client) -> io::Result<()> {
+        let Some((leases, scope)) = self.leases().await else {
+            return Ok(());
+        };
+        for fault in leases.heal(ids, &scope).await? {
+            client.say(&Event::Healed(fault)).await?;
+        }
+        Ok(())
+    }
+
+    async fn run(&self, name: &str, user: &str, script: &str, limit: Duration, client: &mut Client) -> io::Result<()> {
+        let nodes = self.nodes(&[name.to_string()]).await;
+        let node = nodes
+            .first()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is no node of this lab")))?;
+        // As ssh would have it: a login shell that reads the script.
+        let command = [
+            "runuser",
+            "--login",
+            user,
+            "--shell",
+            "/bin/bash",
+            "--command",
+            "exec bash -s",
+        ];
+        let output = inside::run(node.runs().await?, &command, script.as_bytes(), limit).await?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        client
+            .say(&Event::Output {
+                stdout: text(&output.stdout),
+                stderr: text(&output.stderr),
+                status: output.status.code().unwrap_or(-1),
+            })
+            .await
     }
 
     async fn up(&self, specs: Vec<NodeSpec>, forwards: &[Forward], client: &mut Client) -> io::Result<()> {
@@ -180,7 +331,9 @@ impl Supervisor {
             nodes.push(lab_now.node(&self.dir, spec));
         }
         lab_now.forwards.set(forwards, &lab_now.nodes)?;
+        let leases = lab_now.leases.clone();
         drop(lab);
+        leases.release(&nodes).await;
         for node in &nodes {
             node.start().await;
         }
@@ -215,7 +368,7 @@ impl Supervisor {
         files: &[(String, Vec<super::disk::File>)],
         client: &mut Client,
     ) -> io::Result<()> {
-        let nodes = self.nodes(names).await;
+        let nodes = self.released(names).await;
         for node in &nodes {
             node.halt(false).await;
             client.say(&Event::Node(node.status())).await?;
@@ -331,6 +484,7 @@ impl Lab {
             nodes: BTreeMap::new(),
             forwards: forward::Forwards::default(),
             services: services::Services::default(),
+            leases: Arc::default(),
         })
     }
 
@@ -448,6 +602,8 @@ impl Client {
             Err(error) => {
                 let reason = match error.kind() {
                     io::ErrorKind::AddrInUse => Reason::Conflict,
+                    io::ErrorKind::InvalidInput => Reason::Usage,
+                    io::ErrorKind::TimedOut => Reason::Timeout,
                     _ => Reason::Other,
                 };
                 self.fail(reason, &error.to_string()).await

@@ -1,0 +1,59 @@
+//! Commands in a node, without a network or an ssh of its own: through its namespaces.
+use std::io;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// The node's own, then the host's: nsenter is the host's.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Runs it as root in the node whose first process is `pid`; nobody waits for it longer than this.
+pub async fn run(pid: i32, command: &[&str], input: &[u8], limit: Duration) -> io::Result<Output> {
+    let path = format!("{PATH}:{}", std::env::var("PATH").unwrap_or_default());
+    let mut child = Command::new("nsenter")
+        .args(["--target", &pid.to_string(), "--all", "--"])
+        .args(command)
+        .env_clear()
+        .env("PATH", path)
+        .env("LANG", "C.UTF-8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| io::Error::new(error.kind(), format!("nsenter: {error}")))?;
+    let stdin = child.stdin.take();
+    let write = async {
+        if let Some(mut stdin) = stdin {
+            // Who does not read its input has no use for it.
+            let _ = stdin.write_all(input).await;
+        }
+    };
+    let both = async { tokio::join!(write, child.wait_with_output()).1 };
+    timeout(limit, both).await.unwrap_or_else(|_| {
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no end within {limit:?}"),
+        ))
+    })
+}
+
+/// The same, where anything but success is an error; its output.
+pub async fn must(pid: i32, command: &[&str], limit: Duration) -> io::Result<String> {
+    let output = run(pid, command, b"", limit).await?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => {
+            let why = String::from_utf8_lossy(&output.stderr);
+            let why = if why.trim().is_empty() {
+                "it says nothing"
+            } else {
+                why.trim()
+            };
+            Err(io::Error::other(format!("{}: {why}", command.join(" "))))
+        }
+    }
+}
