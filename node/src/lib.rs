@@ -29,3 +29,4 @@ pub mod systemd;
 pub mod terminal;
 pub mod tls;
 pub mod unit;
+pub mod wall;

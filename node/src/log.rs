@@ -184,7 +184,7 @@ fn replace_levels(new: Levels) {
 /// Prints a line that was found before the log was set up.
 pub fn emit(line: &LogLine) {
     if levels(|l| line.level <= l.of(line.pkg)) {
-        to_stderr(&format_line(SystemTime::now(), line.level, line.pkg, &line.text));
+        to_stderr(&format_line(crate::wall::now(), line.level, line.pkg, &line.text));
     }
 }
 
@@ -216,7 +216,7 @@ impl<S: Subscriber, W: Fn(&str) + 'static> Layer<S> for LogLayer<W> {
         event.record(&mut text);
         let level = Level::of_ours(meta).unwrap_or_else(|| Level::of_tracing(meta.level()));
         (self.write)(&format_line(
-            SystemTime::now(),
+            crate::wall::now(),
             level,
             package(meta),
             &format!("{}{}", text.message, text.fields),
@@ -241,7 +241,7 @@ impl Visit for Text {
 
 /// A line as programs print it that have no log of packages.
 pub fn line(level: Level, text: &str) -> String {
-    format_line(SystemTime::now(), level, "", text).replacen("| : ", "| ", 1)
+    format_line(crate::wall::now(), level, "", text).replacen("| : ", "| ", 1)
 }
 
 fn format_line(now: SystemTime, level: Level, pkg: &str, text: &str) -> String {

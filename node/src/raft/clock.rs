@@ -3,7 +3,7 @@
 //! The leader's time is everybody's. A follower learns it from the leader's messages and goes on with it when it
 //! becomes leader itself, so that a change of leader, or a step of one machine's wall clock, moves no deadline.
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -22,12 +22,7 @@ pub struct Clock {
 impl Clock {
     /// Begins with the wall clock's time, or with a given one in simulated runs.
     pub fn new(wall: Option<Time>) -> Clock {
-        let now = wall.unwrap_or_else(|| {
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_nanos() as Time
-        });
+        let now = wall.unwrap_or_else(|| crate::wall::since_epoch().as_nanos() as Time);
         Clock {
             started: Instant::now(),
             base: AtomicI64::new(now as i64),

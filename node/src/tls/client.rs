@@ -7,6 +7,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::verify::{Anyone, Named, Nobody};
 use super::{Files, provider, read_certs, read_key, trust};
+use crate::wall::Wall;
 
 /// Trusts the CA that the files name, or else those of the system; shows the certificate, if there is one.
 pub fn config(files: &Files) -> Result<ClientConfig, String> {
@@ -29,7 +30,7 @@ pub fn unverified(files: &Files) -> Result<ClientConfig, String> {
 }
 
 fn with(files: &Files, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, String> {
-    let builder = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(Wall))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()

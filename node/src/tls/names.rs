@@ -1,7 +1,6 @@
 //! What a certificate covers, and when: its names and addresses, and the time it holds for.
 use std::fmt;
 use std::net::IpAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -96,6 +95,5 @@ impl Validity {
 
 /// This machine's clock, in seconds since 1970.
 pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs() as i64)
+    crate::wall::since_epoch().as_secs() as i64
 }

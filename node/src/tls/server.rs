@@ -1,5 +1,6 @@
 //! The listening side: the server's certificate, whom it lets in, and the handshake.
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use super::reload::Reload;
 use super::{Files, names, provider, read_certs, read_key, trust};
 use crate::log;
+use crate::wall::Wall;
 
 /// A client has this long for its whole handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -38,7 +40,7 @@ pub fn config(files: &Files) -> Result<ServerConfig, String> {
             ));
         }
     };
-    let builder = ServerConfig::builder_with_provider(provider())
+    let builder = ServerConfig::builder_with_details(provider(), Arc::new(Wall))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     let builder = match files.client_cert_auth {

@@ -1,5 +1,5 @@
 //! The EC2 API's DescribeInstances: who carries a tag.
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::answer::{self, Instance, State};
 use super::credentials::{self, Credentials, Environment};
@@ -105,7 +105,7 @@ impl Api {
 
     async fn page(&self, credentials: &Credentials, next: Option<String>) -> Result<answer::Page, Failed> {
         let body = question(&self.tag, next);
-        let time = sigv4::time(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        let time = sigv4::time(crate::wall::since_epoch());
         let host = match (self.endpoint.host_str(), self.endpoint.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (host, _) => host.unwrap_or_default().to_string(),

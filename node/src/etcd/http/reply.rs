@@ -3,7 +3,6 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::kv::time::civil;
 
@@ -159,10 +158,7 @@ impl<'a> Reply<'a> {
         thread_local! {
             static DATE: RefCell<(u64, Vec<u8>)> = const { RefCell::new((0, Vec::new())) };
         }
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
+        let now = crate::wall::since_epoch().as_secs();
         DATE.with_borrow_mut(|(second, line)| {
             if *second != now {
                 *second = now;
