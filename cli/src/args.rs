@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use crate::exercise::args::{Exercises, Learn, Prove};
 pub use crate::faults::args::{FaultVerb, Heal};
 pub use crate::flags::{BoxVerb, Completion, Render, Token, Validate};
 use crate::topology::MAX_NODES;
@@ -69,6 +70,14 @@ pub enum Verb {
     Fault(FaultVerb),
     /// Undo faults: all of them, or those with these numbers
     Heal(Heal),
+    /// Guided exercises: what there is, or go through one
+    Learn(Learn),
+    /// Show that an exercise proves something: red before, green after, red again without any one of its actions
+    Prove(Prove),
+    /// Check exercises without running them
+    Lint(Exercises),
+    /// Print the JSON Schema of exercises
+    Schema,
     /// Print the completion script for a shell
     Completion(Completion),
     /// Print the version
@@ -269,7 +278,7 @@ pub enum Format {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 10 something needed is missing, 11 conflict, 12 timeout";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check is red, 10 something needed is missing, 11 conflict, 12 timeout";
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,8 @@ use std::path::Path;
 pub enum Exit {
     Failed,
     Usage,
+    /// A check of an exercise is not what it should be.
+    Red,
     Missing,
     Conflict,
     Timeout,
@@ -19,6 +21,7 @@ impl Exit {
             Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::Status(code) => code,
+            Exit::Red => 3,
             Exit::Missing => 10,
             Exit::Conflict => 11,
             Exit::Timeout => 12,

@@ -310,7 +310,7 @@ impl Lab {
 
     fn ask_for_token(&self, supervisor: &Supervisor) -> io::Result<String> {
         let connection = supervisor
-            .connect(&HOST.to_string(), DISCOVERY_PORT)
+            .connect(&HOST.to_string(), DISCOVERY_PORT, None)
             .map_err(|error| io::Error::new(io::ErrorKind::NotConnected, error))?;
         let stream = std::net::TcpStream::from(connection);
         stream.set_nonblocking(false)?;

@@ -4,6 +4,7 @@ mod boxes;
 mod commands;
 mod config;
 mod discovery;
+mod exercise;
 mod failure;
 mod faults;
 mod flags;

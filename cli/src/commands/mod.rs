@@ -8,6 +8,7 @@ mod follow;
 mod gc;
 mod image;
 mod init;
+mod learn;
 mod logs;
 mod provision;
 mod proxy;
@@ -48,6 +49,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Verb::Token(args) => token::run(&args),
         Verb::Fault(verb) => fault::run(verb),
         Verb::Heal(args) => fault::heal(&args),
+        Verb::Learn(args) => learn::run(&args),
+        Verb::Prove(args) => learn::prove(&args),
+        Verb::Lint(args) => learn::lint(&args),
+        Verb::Schema => learn::schema(),
         Verb::Completion(args) => completion::run(&args),
         Verb::Box(verb) => boxes::run(&verb),
         Verb::Version => {

@@ -29,7 +29,7 @@ pub fn run(args: &Proxy) -> Result<(), Failure> {
     };
     let supervisor = supervisor.ok_or_else(|| failed(&"the lab is down"))?;
     let connection = supervisor
-        .connect(&args.host, args.port)
+        .connect(&args.host, args.port, None)
         .map_err(|error| failed(&error))?;
     let result = match args.fdpass {
         true => pass(connection.as_fd()),

@@ -2,7 +2,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::Value;
 use crate::failure::{Failure, Place};
@@ -63,7 +63,7 @@ fn seek(text: &str, path: &[&str], of_key: bool) -> Option<usize> {
 }
 
 /// Lines and columns count from 1, columns in characters.
-fn offset(text: &str, line: usize, column: usize) -> usize {
+pub fn offset(text: &str, line: usize, column: usize) -> usize {
     let start: usize = text
         .split_inclusive('\n')
         .take(line.saturating_sub(1))
@@ -95,12 +95,16 @@ impl<'de> DeserializeSeed<'de> for Seek<'_> {
     }
 }
 
-/// Accepts only maps on the way: everything else is an error, which is what has a place.
+/// Accepts only maps, and lists by number, on the way: everything else is an error, which is what has a place.
 impl<'de> Visitor<'de> for Seek<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a map")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error> {
+        self.item(list)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -119,6 +123,23 @@ impl<'de> Visitor<'de> for Seek<'_> {
                 }
             }
         }
+        Ok(())
+    }
+}
+
+impl Seek<'_> {
+    fn item<'de, A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Some((first, rest)) = self.path.split_first() else {
+            return Err(A::Error::custom("found"));
+        };
+        let number: usize = first.parse().unwrap_or(usize::MAX);
+        for _ in 0..number {
+            if list.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(());
+            }
+        }
+        list.next_element_seed(Seek { path: rest, ..self })?;
+        while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())
     }
 }
@@ -170,6 +191,9 @@ mod tests {
         assert_eq!(value_of(text, &["coreos", "etcd2"]), at("discovery"));
         assert_eq!(value_of(text, &["coreos", "etcd"]), None);
         assert_eq!(key(text, &["etcd2"]), None);
+        let list = "steps:\n- id: a\n- id: b\n  do: [x, {run: y}]\n";
+        assert_eq!(value_of(list, &["steps", "1", "do", "1", "run"]), list.find('y'));
+        assert_eq!(value_of(list, &["steps", "2"]), None);
         assert_eq!(value_of("", &["a"]), None);
     }
 

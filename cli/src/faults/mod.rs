@@ -6,6 +6,7 @@ mod units;
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use links::links;
@@ -15,7 +16,7 @@ pub use units::{Names, Rate, Span};
 const DATA: &str = "/var/lib/etcd2";
 
 /// One fault. Each is a lease: it has an end, and that is the undoing of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Fault {
     /// The power fails; it comes back at the end. With a unit: its processes get SIGKILL.
@@ -44,7 +45,7 @@ pub enum Fault {
     Clock(Clock),
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct At {
     pub at: Names,
@@ -52,20 +53,20 @@ pub struct At {
     pub unit: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Partition {
     pub groups: Vec<Names>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Oneway {
     pub from: Names,
     pub to: Names,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delay {
     pub at: Names,
@@ -76,7 +77,7 @@ pub struct Delay {
     pub jitter: Option<Span>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Loss {
     pub at: Names,
@@ -85,7 +86,7 @@ pub struct Loss {
     pub percent: f64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Narrow {
     pub at: Names,
@@ -94,7 +95,7 @@ pub struct Narrow {
     pub limit: Rate,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Disk {
     pub at: Names,
@@ -102,7 +103,7 @@ pub struct Disk {
     pub path: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Clock {
     pub at: Names,
@@ -135,6 +136,35 @@ impl Fault {
             self,
             Fault::Partition(_) | Fault::Oneway(_) | Fault::Delay(_) | Fault::Loss(_) | Fault::Rate(_)
         )
+    }
+
+    /// What to type for it.
+    pub fn command(&self) -> String {
+        let to = |to: &Option<Names>| to.as_ref().map_or(String::new(), |to| format!(" --to {to}"));
+        match self {
+            Fault::Partition(partition) => {
+                let groups: Vec<String> = partition.groups.iter().map(Names::to_string).collect();
+                format!("lab fault partition {}", groups.join(" "))
+            }
+            Fault::Oneway(oneway) => format!("lab fault oneway {} {}", oneway.from, oneway.to),
+            Fault::Delay(delay) => {
+                let jitter = delay
+                    .jitter
+                    .map_or(String::new(), |jitter| format!(" --jitter {jitter}"));
+                format!(
+                    "lab fault delay {}{} --by {}{jitter}",
+                    delay.at,
+                    to(&delay.to),
+                    delay.by
+                )
+            }
+            Fault::Loss(loss) => format!("lab fault loss {}{} --percent {}", loss.at, to(&loss.to), loss.percent),
+            Fault::Rate(rate) => format!("lab fault rate {}{} --limit {}", rate.at, to(&rate.to), rate.limit),
+            Fault::DiskFull(disk) => format!("lab fault disk-full {} --path {}", disk.at, disk.path),
+            Fault::DiskRo(disk) => format!("lab fault disk-ro {} --path {}", disk.at, disk.path),
+            Fault::Clock(clock) => format!("lab fault clock {} --by {}", clock.at, clock.by),
+            Fault::Kill(_) | Fault::Pause(_) | Fault::Stop(_) | Fault::Reboot(_) => format!("lab fault {self}"),
+        }
     }
 
     /// What is wrong with it whatever lab it is for.

@@ -1,8 +1,10 @@
 //! Values as people write them: names, times, rates.
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Names of nodes: `core-01`, `core-01,core-02`, or a list.
@@ -55,6 +57,19 @@ impl<'de> Deserialize<'de> for Names {
             Form::One(text) => text.parse().map_err(serde::de::Error::custom),
             Form::Many(names) => Ok(Names(names)),
         }
+    }
+}
+
+impl JsonSchema for Names {
+    fn schema_name() -> Cow<'static, str> {
+        "Names".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The name of a node, names with commas between them, a list of names, or all",
+            "oneOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }]
+        })
     }
 }
 
@@ -129,6 +144,16 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+impl JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "A time: 250ms, 15s, 10m, 2h, 30d", "type": "string" })
+    }
+}
+
 /// Bits in a second: 64kbit, 1mbit, 2.5gbit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate(pub u64);
@@ -174,6 +199,16 @@ impl Serialize for Rate {
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Rate, D::Error> {
         String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Rate {
+    fn schema_name() -> Cow<'static, str> {
+        "Rate".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "Bits in a second: 64kbit, 1mbit, 2.5gbit", "type": "string" })
     }
 }
 

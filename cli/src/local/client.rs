@@ -16,6 +16,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use super::clone::Program;
 use super::protocol::{Event, Request};
 use super::rootless;
+use crate::faults::{Fault, Lease};
 
 const TURN: Duration = Duration::from_millis(100);
 
@@ -79,12 +80,13 @@ impl Supervisor {
         }
     }
 
-    /// A connection to a node's port, made at the host's end of the wire.
-    pub fn connect(&self, host: &str, port: u16) -> io::Result<OwnedFd> {
+    /// A connection to a node's port, made at the host's end of the wire; without a limit, TCP's own patience counts.
+    pub fn connect(&self, host: &str, port: u16, limit: Option<Duration>) -> io::Result<OwnedFd> {
         let stream = self.send(&Request::Connect {
             host: host.into(),
             port,
         })?;
+        stream.set_read_timeout(limit)?;
         let mut line = [0; 4096];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -113,6 +115,28 @@ impl Supervisor {
         match serde_json::from_slice(&line)? {
             Event::Failed { why, .. } => Err(io::Error::other(why)),
             _ => Ok(stream),
+        }
+    }
+
+    /// A fault that lasts until it is healed, or until the connection that comes back is closed, by whatever.
+    pub fn hold(&self, fault: &Fault) -> io::Result<(Vec<Lease>, UnixStream)> {
+        let request = Request::Fault {
+            fault: fault.clone(),
+            limit: None,
+            held: true,
+            seed: None,
+        };
+        let stream = self.send(&request)?;
+        let mut leases = Vec::new();
+        let mut lines = BufReader::new(&stream);
+        loop {
+            let mut line = String::new();
+            lines.read_line(&mut line)?;
+            match serde_json::from_str(&line)? {
+                Event::Fault(lease) => leases.push(lease),
+                Event::Failed { why, .. } => return Err(io::Error::other(why)),
+                _ => return Ok((leases, stream)),
+            }
         }
     }
 

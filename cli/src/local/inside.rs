@@ -10,11 +10,21 @@ use tokio::time::timeout;
 /// The node's own, then the host's: nsenter is the host's.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What timeout ends with when the time was over.
+const OVER: i32 = 124;
+/// After its time a command is asked to end, then made to.
+const KILL: Duration = Duration::from_secs(2);
+
 /// Runs it as root in the node whose first process is `pid`; nobody waits for it longer than this.
+///
+/// The limit is kept inside: a process of the node's whose parent is killed out here would be nobody's, and what is left
+/// of it would keep the node from ending.
 pub async fn run(pid: i32, command: &[&str], input: &[u8], limit: Duration) -> io::Result<Output> {
     let path = format!("{PATH}:{}", std::env::var("PATH").unwrap_or_default());
     let mut child = Command::new("nsenter")
-        .args(["--target", &pid.to_string(), "--all", "--"])
+        .args(["--target", &pid.to_string(), "--all", "--", "timeout"])
+        .arg(format!("--kill-after={}", KILL.as_secs()))
+        .arg(format!("{:.3}", limit.as_secs_f64()))
         .args(command)
         .env_clear()
         .env("PATH", path)
@@ -33,12 +43,12 @@ pub async fn run(pid: i32, command: &[&str], input: &[u8], limit: Duration) -> i
         }
     };
     let both = async { tokio::join!(write, child.wait_with_output()).1 };
-    timeout(limit, both).await.unwrap_or_else(|_| {
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("no end within {limit:?}"),
-        ))
-    })
+    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no end within {limit:?}"));
+    match timeout(limit + 2 * KILL, both).await {
+        Ok(Ok(output)) if output.status.code() == Some(OVER) => Err(late()),
+        Ok(result) => result,
+        Err(_) => Err(late()),
+    }
 }
 
 /// The same, where anything but success is an error; its output.

@@ -3,6 +3,7 @@
 //! `lab` speaks to the lab's supervisor over a socket (`client`); the supervisor holds everything that runs.
 pub mod boot;
 mod cgroup;
+mod checkpoint;
 pub mod client;
 mod clone;
 mod console;

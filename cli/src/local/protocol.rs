@@ -100,6 +100,14 @@ pub enum Request {
     Heal {
         ids: Vec<u32>,
     },
+    /// Keep this moment of all nodes under a name.
+    Checkpoint {
+        name: String,
+    },
+    /// Have it again.
+    Restore {
+        name: String,
+    },
     /// A command on a node, as this user; answered by its output.
     Run {
         node: String,

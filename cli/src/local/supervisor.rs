@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::cgroup::Cgroup;
+use super::checkpoint;
 use super::inside;
 use super::leases::{Leases, Scope};
 use super::netns::{Interface, Netns};
@@ -44,6 +45,15 @@ struct Lab {
 
 /// How long a supervisor that was killed may take to be gone.
 const DYING: Duration = Duration::from_secs(10);
+
+/// A login shell that reads its script, as ssh would have it. Without PAM: its session would be logind's to make, which
+/// does not know a process from outside.
+const LOGIN: &str = r#"
+home=$(getent passwd "$1" | cut -d: -f6) && cd "$home" || { echo "there is no user $1" >&2; exit 1; }
+set -a; . /etc/environment; set +a
+export HOME="$home" USER="$1" LOGNAME="$1" SHELL=/bin/bash
+exec setpriv --reuid="$1" --regid="$1" --init-groups -- bash --login -s
+"#;
 
 struct Supervisor {
     dir: PathBuf,
@@ -168,6 +178,15 @@ impl Supervisor {
                 let result = self.heal(&ids, &mut client).await;
                 client.finish(result).await
             }
+            Request::Checkpoint { name } => {
+                let result = checkpoint::save(&self.checkpoint(&name), &self.nodes(&[]).await).await;
+                client.finish(result).await
+            }
+            Request::Restore { name } => {
+                let nodes = self.released(&[]).await;
+                let result = checkpoint::restore(&self.checkpoint(&name), &nodes).await;
+                client.finish(result).await
+            }
             Request::Run {
                 node,
                 user,
@@ -263,13 +282,13 @@ impl Supervisor {
                 break;
             }
         }
-        if !held {
-            return client.say(&Event::Done).await;
+        let said = client.say(&Event::Done).await;
+        if held {
+            // Nothing more is said by the holder: what comes is its end.
+            let _ = client.0.read(&mut [0; 1]).await;
+            self.over(&ids).await;
         }
-        // Nothing more is said by the holder: what comes is its end.
-        let _ = client.0.read(&mut [0; 1]).await;
-        self.over(&ids).await;
-        client.say(&Event::Done).await
+        said
     }
 
     /// The time of these is over, or their holder is gone: what is left of them is undone.
@@ -295,21 +314,16 @@ impl Supervisor {
         Ok(())
     }
 
+    fn checkpoint(&self, name: &str) -> PathBuf {
+        self.dir.join("checkpoints").join(name)
+    }
+
     async fn run(&self, name: &str, user: &str, script: &str, limit: Duration, client: &mut Client) -> io::Result<()> {
         let nodes = self.nodes(&[name.to_string()]).await;
         let node = nodes
             .first()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is no node of this lab")))?;
-        // As ssh would have it: a login shell that reads the script.
-        let command = [
-            "runuser",
-            "--login",
-            user,
-            "--shell",
-            "/bin/bash",
-            "--command",
-            "exec bash -s",
-        ];
+        let command = ["sh", "-c", LOGIN, "lab", user];
         let output = inside::run(node.runs().await?, &command, script.as_bytes(), limit).await?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         client

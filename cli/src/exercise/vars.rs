@@ -1,0 +1,95 @@
+//! v(NAME): values that an exercise has, captures or computes, put into its texts (pure).
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::closest;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Vars(BTreeMap<String, String>);
+
+impl Vars {
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// A text with its values. Everything but `v(NAME)` is left as it is: `$`, braces and the rest are the shell's.
+    pub fn text(&self, text: &str) -> Result<String, String> {
+        let mut rest = text;
+        let mut done = String::new();
+        while let Some(at) = rest.find("v(") {
+            let before = rest[..at].chars().next_back();
+            let (head, tail) = rest.split_at(at + 2);
+            // The end of another word, as in recv(.
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+                done.push_str(head);
+                rest = tail;
+                continue;
+            }
+            let end = tail
+                .find(')')
+                .ok_or_else(|| "v( has no closing parenthesis".to_string())?;
+            let name = tail[..end].trim();
+            let value = self.get(name).ok_or_else(|| self.unknown(name))?;
+            done.push_str(&head[..at]);
+            done.push_str(value);
+            rest = &tail[end + 1..];
+        }
+        done.push_str(rest);
+        Ok(done)
+    }
+
+    /// Any part of an exercise with its values.
+    pub fn put<T: Serialize + DeserializeOwned>(&self, part: &T) -> Result<T, String> {
+        let mut value = serde_json::to_value(part).map_err(|error| error.to_string())?;
+        self.walk(&mut value)?;
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    fn walk(&self, value: &mut serde_json::Value) -> Result<(), String> {
+        match value {
+            serde_json::Value::String(text) => *text = self.text(text)?,
+            serde_json::Value::Array(list) => list.iter_mut().try_for_each(|item| self.walk(item))?,
+            serde_json::Value::Object(map) => map.values_mut().try_for_each(|item| self.walk(item))?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let like = match closest(name, &self.names().collect::<Vec<_>>()) {
+            Some(other) => format!(", did you mean v({other})?"),
+            None => String::new(),
+        };
+        format!("there is no value v({name}) here{like}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_put_in_and_the_shells_dollars_left() {
+        let mut vars = Vars::default();
+        vars.set("key", "kubernetes");
+        vars.set("single.id", "ce2a");
+        let text = "etcdctl set v(key) ${x} $(y) v( single.id ) recv(z)";
+        assert_eq!(
+            vars.text(text),
+            Ok("etcdctl set kubernetes ${x} $(y) ce2a recv(z)".into())
+        );
+        let error = vars.text("v(kei)").expect_err("unknown");
+        assert!(error.contains("did you mean v(key)"), "{error}");
+        assert!(vars.text("v(key").is_err());
+    }
+}

@@ -1,0 +1,153 @@
+//! A moment of all nodes to come back to: their disks, and what their systemd ran.
+//!
+//! ```text
+//! STATE/ID/checkpoints/NAME/NODE/upper      a copy of the disk; no such directory: the node had none
+//!                                run.tar    units and states that are gone with a reboot
+//!                                units      those that were active, one a line; no such file: the node was down
+//! ```
+//! Processes are not kept: units that were active are started again.
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::inside;
+use super::node::Node;
+use super::protocol::State;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What cannot be ready without others is not waited for longer.
+const READY: Duration = Duration::from_secs(20);
+const UNITS: &[&str] = &[
+    "systemctl",
+    "list-units",
+    "--state=active",
+    "--type=service,socket,timer",
+    "--plain",
+    "--no-legend",
+    "--no-pager",
+    "--full",
+];
+const PACK: &[&str] = &[
+    "tar",
+    "--create",
+    "--file=-",
+    "--directory=/run",
+    "--ignore-failed-read",
+    "--warning=none",
+    "systemd/system",
+    "fleet",
+];
+/// With the units on its input, after the archive was unpacked.
+const START: &str = r"
+systemctl daemon-reload
+while read -r unit; do
+    systemctl is-active --quiet $unit || systemctl start --no-block $unit || :
+done
+";
+
+pub async fn save(dir: &Path, nodes: &[Arc<Node>]) -> io::Result<()> {
+    let making = dir.with_extension("new");
+    let _ = fs::remove_dir_all(&making);
+    for node in nodes.iter().filter(|node| node.disk.exists()) {
+        let place = making.join(&node.spec.name);
+        fs::create_dir_all(&place)?;
+        let runs = node.runs().await;
+        if let Ok(pid) = &runs {
+            let units = inside::must(*pid, UNITS, PATIENCE).await?;
+            let names: Vec<&str> = units
+                .lines()
+                .filter_map(|line| line.split_whitespace().next())
+                .collect();
+            fs::write(place.join("units"), names.join("\n") + "\n")?;
+            let packed = inside::run(*pid, PACK, b"", PATIENCE).await?;
+            fs::write(place.join("run.tar"), packed.stdout)?;
+            node.freeze(true).await?;
+        }
+        let copied = copy(&node.disk.upper(), &place.join("upper")).await;
+        if runs.is_ok() {
+            node.freeze(false).await?;
+        }
+        copied?;
+    }
+    let _ = fs::remove_dir_all(dir);
+    fs::create_dir_all(&making)?;
+    fs::rename(making, dir)
+}
+
+pub async fn restore(dir: &Path, nodes: &[Arc<Node>]) -> io::Result<()> {
+    if !dir.is_dir() {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("there is no checkpoint {name}"),
+        ));
+    }
+    each(nodes, |node| {
+        let place = dir.join(&node.spec.name);
+        async move {
+            node.halt(true).await;
+            match place.join("upper").is_dir() {
+                true => {
+                    let upper = node.disk.upper();
+                    fs::remove_dir_all(&upper)?;
+                    copy(&place.join("upper"), &upper).await
+                }
+                false => node.destroy().await,
+            }
+        }
+    })
+    .await?;
+    // All at once: some need each other.
+    each(nodes, |node| {
+        let place = dir.join(&node.spec.name);
+        async move {
+            let Ok(units) = fs::read_to_string(place.join("units")) else {
+                return Ok(());
+            };
+            node.start().await;
+            let mut status = node.watch();
+            let ready = status.wait_for(|status| status.state != State::Booting);
+            let _ = timeout(READY, ready).await;
+            let pid = node.runs().await?;
+            let archive = fs::read(place.join("run.tar"))?;
+            let unpack = ["tar", "--extract", "--file=-", "--directory=/run"];
+            inside::run(pid, &unpack, &archive, PATIENCE).await?;
+            inside::run(pid, &["sh", "-c", START], units.as_bytes(), PATIENCE).await?;
+            Ok(())
+        }
+    })
+    .await
+}
+
+async fn each<F>(nodes: &[Arc<Node>], act: impl Fn(Arc<Node>) -> F) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let all: Vec<_> = nodes.iter().cloned().map(|node| tokio::spawn(act(node))).collect();
+    for one in all {
+        one.await.map_err(io::Error::other)??;
+    }
+    Ok(())
+}
+
+/// With owners, attributes and holes.
+async fn copy(from: &Path, to: &PathBuf) -> io::Result<()> {
+    let output = Command::new("cp")
+        .args(["--archive", "--sparse=always", "--reflink=auto"])
+        .arg(from)
+        .arg(to)
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(
+            String::from_utf8_lossy(&output.stderr).trim().to_string(),
+        )),
+    }
+}
