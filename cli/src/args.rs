@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub use crate::exercise::args::{Exercises, Learn, Prove};
+pub use crate::exercise::args::{Back, Exercises, Learn, Prove};
 pub use crate::faults::args::{FaultVerb, Heal};
 pub use crate::flags::{BoxVerb, Completion, Render, Token, Validate};
 use crate::topology::MAX_NODES;
@@ -72,6 +72,8 @@ pub enum Verb {
     Heal(Heal),
     /// Guided exercises: what there is, or go through one
     Learn(Learn),
+    /// Put an exercise's nodes back to where they were before a step
+    Back(Back),
     /// Show that an exercise proves something: red before, green after, red again without any one of its actions
     Prove(Prove),
     /// Check exercises without running them

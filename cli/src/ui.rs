@@ -9,6 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
 
+/// Longer lines are hard to read.
+const WIDEST: usize = 88;
 const TICK: Duration = Duration::from_millis(100);
 /// Where nobody sees a line change, this long may pass without a word.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -34,6 +36,44 @@ pub fn ask(question: &str) -> String {
     let mut answer = String::new();
     let _ = io::stdin().read_line(&mut answer);
     answer
+}
+
+/// A line that somebody types; none: nobody does any more.
+pub fn read_line() -> Option<String> {
+    let mut line = String::new();
+    match io::stdin().read_line(&mut line) {
+        Ok(1..) => Some(line.trim_end_matches('\n').to_string()),
+        _ => None,
+    }
+}
+
+/// Running text, as wide as the terminal is and no wider than is read with ease. Indented lines stay as they are.
+pub fn paragraphs(text: &str) {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    let width = if size == 0 { WIDEST } else { size.min(WIDEST) };
+    for line in wrapped(text, width) {
+        lines(&line);
+    }
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let mut open = false;
+    for line in text.trim_end().lines() {
+        if line.trim().is_empty() || line.starts_with(' ') {
+            all.push(line.trim_end().to_string());
+            open = false;
+            continue;
+        }
+        for word in line.split_whitespace() {
+            match all.last_mut().filter(|_| open) {
+                Some(last) if last.chars().count() + 1 + word.chars().count() <= width => *last += &format!(" {word}"),
+                _ => all.push(word.to_string()),
+            }
+            open = true;
+        }
+    }
+    all
 }
 
 /// What is still waited for: a line that changes on a terminal, and elsewhere one every ten seconds.
@@ -202,6 +242,13 @@ mod tests {
         let text = describe(&Failure::new(Exit::Failed, "it ended", "x.log", "one\ntwo", "lab up"));
         let expected = "error: it ended\n  where: x.log\n  why:   one\n         two\n  do:    lab up";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn running_text_is_wrapped_and_what_is_indented_stays() {
+        let text = "One two\nthree four.\n\n    etcdctl  set a b\nFive\n";
+        let expected = ["One two", "three", "four.", "", "    etcdctl  set a b", "Five"];
+        assert_eq!(wrapped(text, 9), expected);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! `lab learn`, `lab prove`, `lab lint`, `lab schema`: exercises from outside.
 use std::fs;
+use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::args::{Exercises, Learn, Prove};
+use crate::args::{Back, Exercises, Learn, Prove};
+use crate::exercise::learn::{Learner, Progress, checkpoint};
 use crate::exercise::load::{self, Found};
 use crate::exercise::model::Exercise;
 use crate::exercise::report::Report;
@@ -12,28 +14,113 @@ use crate::exercise::runner::Runner;
 use crate::exercise::world::World;
 use crate::exercise::{auto, prove as proof};
 use crate::failure::{Exit, Failure};
-use crate::project::state_home;
+use crate::project::{random_digits, state_home};
 use crate::ui;
+
+/// JSON, JUnit, HTML.
+type Files = [Option<PathBuf>; 3];
 
 pub fn run(args: &Learn) -> Result<(), Failure> {
     let Some(name) = &args.name else { return list() };
     let found = load::find(name)?;
     let reports = absolute(args)?;
-    let mut runner = runner(&found, args.seed)?;
+    match args.auto {
+        true => run_auto(args, &found, &reports),
+        false => guide(args, &found, &reports),
+    }
+}
+
+fn run_auto(args: &Learn, found: &Found, reports: &Files) -> Result<(), Failure> {
+    let mut runner = new(found, args.seed)?;
     let report = auto::run(&found.name, &mut runner);
-    write(&reports, &report)?;
-    let verdict = match report.is_green() {
-        true => Ok(()),
-        false => Err(Failure::status(Exit::Red.code())),
-    };
+    write(reports, &report)?;
+    let green = report.is_green();
     ui::phase(
-        &format!("{}: {}", found.name, if verdict.is_ok() { "green" } else { "RED" }),
+        &format!("{}: {}", found.name, if green { "green" } else { "RED" }),
         report.took(),
     );
     if !args.keep {
         remove(&runner.world)?;
     }
-    verdict
+    match green {
+        true => Ok(()),
+        false => Err(Failure::status(Exit::Red.code())),
+    }
+}
+
+fn guide(args: &Learn, found: &Found, reports: &Files) -> Result<(), Failure> {
+    if !stdin().is_terminal() {
+        let what = "an exercise is gone through at a terminal";
+        let why = "standard input is none";
+        let todo = ui::command(&format!("learn {} --auto", found.name));
+        return Err(Failure::new(Exit::Usage, what, "standard input", why, todo));
+    }
+    let dir = place(&found.name);
+    let known = Progress::read(&dir).filter(|known| !known.done && !args.restart && dir.join(".lab").exists());
+    let (runner, progress) = match known {
+        Some(known) => {
+            let mut world = World::prepare(&dir, &found.exercise)?;
+            world.up()?;
+            ui::lines(&format!(
+                "{}: on at step {} ({} begins anew)",
+                found.name,
+                known.step + 1,
+                ui::command(&format!("learn {} --restart", found.name))
+            ));
+            (Runner::new(Arc::new(found.exercise.clone()), world, known.seed), known)
+        }
+        None => {
+            let seed = args.seed.or_else(|| args.exam.then(random));
+            let progress = Progress {
+                exam: args.exam,
+                seed,
+                ..Progress::default()
+            };
+            ui::lines(&format!("{}: {}", found.name, found.exercise.title));
+            (new(found, seed)?, progress)
+        }
+    };
+    let world = runner.world.clone();
+    let mut learner = Learner::new(&found.name, runner, progress);
+    let Some(report) = learner.run()? else { return Ok(()) };
+    write(reports, &report)?;
+    let page = dir.join("report.html");
+    fs::write(&page, report.html()).map_err(|error| Failure::io("write", &page, &error))?;
+    ui::lines(&format!(
+        "\n{}\nwhat happened when: {}",
+        report.summary(),
+        page.display()
+    ));
+    remove(&world)
+}
+
+/// Back before the step that somebody is at, or before an earlier one.
+pub fn back(args: &Back) -> Result<(), Failure> {
+    let found = load::find(&args.name)?;
+    let dir = place(&found.name);
+    let nothing = |why: &str| {
+        let todo = ui::command(&format!("learn {}", found.name));
+        Failure::new(Exit::Failed, "there is nothing to go back to", dir.display(), why, todo)
+    };
+    let mut progress = Progress::read(&dir).ok_or_else(|| nothing("the exercise was not begun"))?;
+    let to = match args.step {
+        Some(step) if step == 0 || step > progress.step + 1 => {
+            return Err(nothing(&format!("steps 1 to {} have been reached", progress.step + 1)));
+        }
+        Some(step) => step - 1,
+        None => progress.step.saturating_sub(1),
+    };
+    let mut world = World::prepare(&dir, &found.exercise)?;
+    world.up()?;
+    let began = Instant::now();
+    let restored = world.restore(&checkpoint(to));
+    restored.map_err(|error| nothing(&error.to_string()))?;
+    progress.step = to;
+    progress.done = false;
+    progress.reports.truncate(to);
+    progress.write(&dir)?;
+    ui::phase(&format!("back before step {}", to + 1), began.elapsed());
+    Ok(())
 }
 
 pub fn prove(args: &Prove) -> Result<(), Failure> {
@@ -45,7 +132,7 @@ pub fn prove(args: &Prove) -> Result<(), Failure> {
     for name in &names {
         let began = Instant::now();
         let found = load::find(name)?;
-        let mut runner = runner(&found, None)?;
+        let mut runner = new(&found, None)?;
         let result = proof::run(&mut runner);
         let (text, green) = match &result {
             Ok(proof) => (
@@ -95,12 +182,22 @@ pub fn schema() -> Result<(), Failure> {
 }
 
 fn list() -> Result<(), Failure> {
-    let mut rows = vec![["EXERCISE", "TIME", "STEPS", "ABOUT"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["EXERCISE", "TIME", "STEPS", "PROGRESS", "ABOUT"]
+            .map(String::from)
+            .to_vec(),
+    ];
     for found in load::all()? {
+        let progress = match Progress::read(&place(&found.name)) {
+            Some(done) if done.done => format!("done, {} of {} points", done.points, done.of),
+            Some(begun) => format!("at step {}", begun.step + 1),
+            None => "-".into(),
+        };
         rows.push(vec![
             found.name,
             found.exercise.time.to_string(),
             found.exercise.steps.len().to_string(),
+            progress,
             found.exercise.title,
         ]);
     }
@@ -110,8 +207,9 @@ fn list() -> Result<(), Failure> {
 }
 
 /// A lab of its own for each exercise, new.
-fn runner(found: &Found, seed: Option<u64>) -> Result<Runner, Failure> {
-    let dir = state_home().join("learn").join(&found.name);
+fn new(found: &Found, seed: Option<u64>) -> Result<Runner, Failure> {
+    let dir = place(&found.name);
+    let _ = fs::remove_file(Progress::file(&dir));
     let mut world = World::prepare(&dir, &found.exercise)?;
     if dir.join(".lab").exists() {
         remove(&world)?;
@@ -124,6 +222,14 @@ fn runner(found: &Found, seed: Option<u64>) -> Result<Runner, Failure> {
         began.elapsed(),
     );
     Ok(Runner::new(Arc::new(found.exercise.clone()), world, seed))
+}
+
+fn place(name: &str) -> PathBuf {
+    state_home().join("learn").join(name)
+}
+
+fn random() -> u64 {
+    u64::from_str_radix(&random_digits(16), 16).unwrap_or(1)
 }
 
 fn remove(world: &World) -> Result<(), Failure> {
@@ -140,7 +246,7 @@ fn remove(world: &World) -> Result<(), Failure> {
 }
 
 /// The lab's directory becomes ours: what was named relative to where we are has to be known before.
-fn absolute(args: &Learn) -> Result<[Option<PathBuf>; 3], Failure> {
+fn absolute(args: &Learn) -> Result<Files, Failure> {
     let absolute = |path: &Option<PathBuf>| match path {
         Some(path) => std::path::absolute(path)
             .map(Some)
@@ -155,7 +261,7 @@ fn absolute(args: &Learn) -> Result<[Option<PathBuf>; 3], Failure> {
     ])
 }
 
-fn write([json, junit, html]: &[Option<PathBuf>; 3], report: &Report) -> Result<(), Failure> {
+fn write([json, junit, html]: &Files, report: &Report) -> Result<(), Failure> {
     let put = |path: &Path, text: String| fs::write(path, text).map_err(|error| Failure::io("write", path, &error));
     if let Some(path) = json {
         put(path, report.json())?;

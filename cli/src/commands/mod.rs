@@ -50,6 +50,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Verb::Fault(verb) => fault::run(verb),
         Verb::Heal(args) => fault::heal(&args),
         Verb::Learn(args) => learn::run(&args),
+        Verb::Back(args) => learn::back(&args),
         Verb::Prove(args) => learn::prove(&args),
         Verb::Lint(args) => learn::lint(&args),
         Verb::Schema => learn::schema(),

@@ -96,7 +96,7 @@ fn once(act: &Act, world: &World) -> Result<Outcome, String> {
         ),
         _ => return Ok(Outcome::default()),
     };
-    let nodes = places(act, world)?;
+    let nodes = act.at.as_ref().map(|names| world.names(names)).unwrap_or_default();
     let mut all = Outcome::default();
     for node in nodes {
         let outcome = judge(act, world.run(&node, user, &script, limit), &node)?;
@@ -105,14 +105,6 @@ fn once(act: &Act, world: &World) -> Result<Outcome, String> {
         all.status = outcome.status;
     }
     Ok(all)
-}
-
-fn places(act: &Act, world: &World) -> Result<Vec<String>, String> {
-    match &act.at {
-        Some(names) if names.has("all") => Ok(world.nodes.iter().map(|(name, _)| name.clone()).collect()),
-        Some(names) => Ok(names.0.clone()),
-        None => Err("it says no node: at".into()),
-    }
 }
 
 fn write_script(write: &super::model::Write) -> String {

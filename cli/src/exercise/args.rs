@@ -48,6 +48,15 @@ pub struct Reports {
 }
 
 #[derive(Debug, Args)]
+pub struct Back {
+    /// The exercise
+    pub name: String,
+
+    /// Before this step [default: the one before the step that it is at]
+    pub step: Option<usize>,
+}
+
+#[derive(Debug, Args)]
 pub struct Prove {
     /// As lab learn takes them; all: every one
     #[arg(required = true)]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::model::{Check, FileState, FleetUnit, Get, Http, Leader, Members, NodeState, Put, UnitState};
 use super::traffic::Tally;
 use super::world::World;
-use crate::faults::{Names, Span};
+use crate::faults::Span;
 
 const WITHIN: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -115,14 +115,10 @@ pub fn look(check: &Check, world: &World, tally: Option<&Tally>) -> Result<Strin
 }
 
 fn each(check: &Check, world: &World, look: impl Fn(&str) -> Result<String, String>) -> Result<String, String> {
-    let names = match &check.at {
-        Some(names) if names.has("all") => Names(world.nodes.iter().map(|(name, _)| name.clone()).collect()),
-        Some(names) => names.clone(),
-        None => return Err("it says no node: at".into()),
-    };
-    let alone = names.0.len() == 1;
+    let names = check.at.as_ref().map(|names| world.names(names)).unwrap_or_default();
+    let alone = names.len() == 1;
     let mut saw = Vec::new();
-    for name in names.iter() {
+    for name in &names {
         let place = |text: String| if alone { text } else { format!("{name}: {text}") };
         saw.push(place(look(name).map_err(place)?));
     }
@@ -195,8 +191,8 @@ fn node_state(state: &NodeState, world: &World) -> Result<String, String> {
     };
     let states = world.states().map_err(|error| error.to_string())?;
     let mut saw = Vec::new();
-    for name in names.iter() {
-        let state = states.iter().find(|(own, _, _)| own == name);
+    for name in world.names(names) {
+        let state = states.iter().find(|(own, _, _)| *own == name);
         // One that never was has no state yet.
         let state = state.map_or("new", |(_, state, _)| state);
         let text = format!("{name} is {state}");
@@ -349,8 +345,8 @@ pub fn leader(world: &World, node: &str) -> Result<Option<String>, String> {
 
 fn leads(wanted: &Leader, world: &World) -> Result<String, String> {
     let mut leaders = Vec::new();
-    for node in wanted.via.iter() {
-        leaders.push(leader(world, node)?);
+    for node in world.names(&wanted.via) {
+        leaders.push(leader(world, &node)?);
     }
     let saw = match leaders.first() {
         Some(first) if leaders.iter().any(|other| other != first) => {

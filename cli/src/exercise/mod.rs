@@ -2,12 +2,13 @@
 //!
 //! `model` is the file as written, `load` finds and checks it, `vars` puts values into it; `world` is the lab that it
 //! happens in, `act` does, `check` looks, `traffic` writes through all of it, `diagnosis` says why a check is red;
-//! `runner` goes through the steps; `auto`, `prove` and `learn` are the three ways to use one, `report` what is left.
+//! `runner` goes through the steps; `auto`, `prove` and `learn` are the three ways to use one, `report` and `page` what is left.
 pub mod act;
 pub mod args;
 pub mod auto;
 pub mod check;
 pub mod diagnosis;
+pub mod learn;
 pub mod load;
 pub mod model;
 pub mod page;

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::auto::line;
 use super::check::Verdict;
-use super::model::Step;
+use super::model::{Check, Step};
 use super::runner::Runner;
 use crate::ui;
 
@@ -109,18 +109,10 @@ fn prove(runner: &mut Runner, index: usize, step: &Step, proof: &mut Proof) -> R
     }
     runner.world.restore(&after).map_err(|error| error.to_string())?;
     runner.vars = after_values;
-    // Back where the step had led to.
-    if !tell(
-        &runner.look(
-            &step
-                .checks
-                .iter()
-                .filter(|check| check.keeps)
-                .cloned()
-                .collect::<Vec<_>>(),
-            None,
-        ),
-    ) {
+    // Back where the step had led to; what held under a fault only is over.
+    let keeps: Vec<Check> = step.checks.iter().filter(|check| check.keeps).cloned().collect();
+    let had_fault = step.acts.iter().any(|act| act.fault.is_some());
+    if !had_fault && !tell(&runner.look(&keeps, None)) {
         wrong(proof, step, "it does not hold after its nodes were started again");
         return Ok(false);
     }

@@ -1,7 +1,7 @@
 //! What is left of a run: JSON for programs, JUnit for CI.
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::check::Verdict;
 use super::runner::Moment;
@@ -19,7 +19,7 @@ pub struct Report {
     pub points: Option<(u32, u32)>,
 }
 
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StepReport {
     pub id: String,
     pub title: String,
@@ -31,7 +31,7 @@ pub struct StepReport {
     pub error: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CheckReport {
     pub id: String,
     pub green: bool,

@@ -84,6 +84,10 @@ impl Timeline {
         });
     }
 
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     pub fn moments(&self) -> Vec<Moment> {
         let mut moments = self.moments.lock().unwrap().clone();
         moments.sort_by_key(|moment| moment.at_ms);
@@ -167,16 +171,21 @@ impl Runner {
         let shown = act::shown(&act);
         self.timeline.note(Kind::Act, shown.lines().next().unwrap_or_default());
         let outcome = act::perform(&act, &self.world)?;
-        let id = self.step(index).id.clone();
         for (name, value) in act::captured(&act, &outcome)? {
-            self.vars.set(format!("this.{name}"), value.clone());
-            // Of a step that is done for each node, the last one's is also known by the step's own name.
-            if let Some((base, _)) = id.split_once('.') {
-                self.vars.set(format!("{base}.{name}"), value.clone());
-            }
-            self.vars.set(format!("{id}.{name}"), value);
+            self.keep(index, &name, &value);
         }
         Ok(outcome)
+    }
+
+    /// A value that a step has found out.
+    pub fn keep(&mut self, index: usize, name: &str, value: &str) {
+        let id = self.step(index).id.clone();
+        self.vars.set(format!("this.{name}"), value);
+        // Of a step that is done for each node, the last one's is also known by the step's own name.
+        if let Some((base, _)) = id.split_once('.') {
+            self.vars.set(format!("{base}.{name}"), value);
+        }
+        self.vars.set(format!("{id}.{name}"), value);
     }
 
     /// Looks at these; what cannot be said is red as well. `limit`: no longer than that.

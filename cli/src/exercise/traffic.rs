@@ -39,7 +39,7 @@ pub struct Writers {
 }
 
 /// What the report says of them.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Summary {
     pub acknowledged: u64,
     pub failed: u64,
@@ -57,7 +57,7 @@ impl Writers {
             over: AtomicBool::new(false),
             seen: Mutex::default(),
         });
-        let nodes = load.at.0.clone();
+        let nodes = world.names(&load.at);
         let clients = load.clients.max(1);
         let pause = Duration::from_secs_f64(f64::from(clients) / f64::from(load.rate.max(1)));
         let threads = (0..clients as usize)

@@ -22,6 +22,10 @@ impl Vars {
         self.0.keys().map(String::as_str)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter()
+    }
+
     /// A text with its values. Everything but `v(NAME)` is left as it is: `$`, braces and the rest are the shell's.
     pub fn text(&self, text: &str) -> Result<String, String> {
         let mut rest = text;

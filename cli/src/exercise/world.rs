@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::model::Exercise;
 use crate::failure::{Exit, Failure};
-use crate::faults::{Fault, Lease};
+use crate::faults::{Fault, Lease, Names};
 use crate::lab::Lab;
 use crate::local::client::Supervisor;
 use crate::local::protocol::{Event, Request};
@@ -108,6 +108,14 @@ impl World {
     fn supervisor(&self) -> Supervisor {
         Supervisor {
             socket: self.state.join("socket"),
+        }
+    }
+
+    /// `all` is all of them.
+    pub fn names(&self, names: &Names) -> Vec<String> {
+        match names.has("all") {
+            true => self.nodes.iter().map(|(name, _)| name.clone()).collect(),
+            false => names.0.clone(),
         }
     }
 
@@ -220,6 +228,15 @@ impl World {
     }
 
     pub fn http(&self, method: &str, url: &str, form: &str) -> io::Result<Response> {
+        self.ask(method, url, form).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {ANSWER:?}"))
+            }
+            _ => error,
+        })
+    }
+
+    fn ask(&self, method: &str, url: &str, form: &str) -> io::Result<Response> {
         let (host, port, path) =
             World::parts(url).ok_or_else(|| io::Error::other(format!("{url} is no http:// URL")))?;
         let fd = self.supervisor().connect(host, port, Some(ANSWER))?;

@@ -1,0 +1,222 @@
+//! Things go wrong on purpose: each fault does what it says, ends when it is said to, and leaves nothing.
+use std::process::Stdio;
+
+use corelab_tests::lab::Lab;
+
+fn faults(lab: &Lab) -> Vec<serde_json::Value> {
+    let text = lab.ok(&["fault", "ls", "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    document["faults"].as_array().expect("a list").clone()
+}
+
+/// Does a ping from one node to another come back within a second?
+fn reaches(lab: &Lab, from: &str, to: &str) -> bool {
+    lab.lab(&["ssh", from, "--", "ping", "-c1", "-W1", to]).status.success()
+}
+
+/// Of `count` pings, those that were answered, and how long the fastest answer took in milliseconds.
+fn ping(lab: &Lab, from: &str, to: &str, count: u32) -> (u32, f64) {
+    let line = format!("ping -q -c{count} -i0.01 -W2 {to} || true");
+    let text = lab.on(from, &line);
+    let received = text.split(", ").nth(1).and_then(|part| part.split(' ').next());
+    let fastest = text.split(" = ").nth(1).and_then(|part| part.split('/').next());
+    (
+        received
+            .and_then(|number| number.parse().ok())
+            .expect("pings are counted"),
+        fastest.and_then(|number| number.parse().ok()).unwrap_or(0.0),
+    )
+}
+
+#[test]
+fn the_wire_is_cut_slowed_and_mended() {
+    let lab = Lab::bare(3);
+    lab.ok(&["up"]);
+
+    lab.ok(&["fault", "partition", "core-01"]);
+    assert!(!reaches(&lab, "core-01", "core-02"));
+    assert!(!reaches(&lab, "core-03", "core-01"));
+    assert!(reaches(&lab, "core-02", "core-03"), "only core-01 is cut off");
+    assert!(lab.node("core-01")["detail"].to_string().contains("partition core-01"));
+    lab.ok(&["heal"]);
+    assert!(reaches(&lab, "core-01", "core-02"));
+
+    // An answer has to come back, so that a ping fails either way; what is sent is counted by the other side.
+    lab.ok(&["fault", "oneway", "core-01", "core-02"]);
+    let count = "awk '/eth0/ {print $3}' /proc/net/dev";
+    let before: u64 = lab.on("core-01", count).trim().parse().expect("a number");
+    assert!(!reaches(&lab, "core-02", "core-01"));
+    let after: u64 = lab.on("core-01", count).trim().parse().expect("a number");
+    assert!(after > before, "the way from core-02 works");
+    lab.ok(&["heal", "2"]);
+
+    lab.ok(&["fault", "delay", "core-01", "--by", "40ms"]);
+    let (_, late) = ping(&lab, "core-02", "core-01", 3);
+    assert!(late >= 40.0, "{late} ms");
+    lab.ok(&["fault", "delay", "core-02", "--by", "20ms", "--to", "core-01"]);
+    let (_, later) = ping(&lab, "core-02", "core-01", 3);
+    assert!(later >= 60.0, "{later} ms");
+    lab.ok(&["heal", "--all"]);
+
+    let lost = |seed: &str| {
+        lab.ok(&["fault", "loss", "core-03", "--percent", "30", "--seed", seed]);
+        let (came, _) = ping(&lab, "core-03", "core-02", 60);
+        lab.ok(&["heal"]);
+        came
+    };
+    assert!((20..60).contains(&lost("5")));
+
+    assert_eq!(faults(&lab), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn a_fault_ends_when_its_time_is_over() {
+    let lab = Lab::bare(2);
+    lab.ok(&["up"]);
+    lab.ok(&["fault", "partition", "core-01", "--for", "1s"]);
+    assert_eq!(faults(&lab).len(), 1);
+    while !faults(&lab).is_empty() {}
+    assert!(reaches(&lab, "core-01", "core-02"));
+}
+
+#[test]
+fn nodes_units_disks_and_clocks_are_harmed_and_mended() {
+    let lab = Lab::bare(2);
+    lab.ok(&["up"]);
+    lab.on("core-01", "sudo systemctl start etcd2");
+
+    lab.ok(&["fault", "kill", "core-02"]);
+    assert_eq!(lab.node("core-02")["state"], "halted");
+    lab.ok(&["heal"]);
+    assert_eq!(lab.node("core-02")["state"], "ready");
+    assert_eq!(lab.node("core-02")["boots"], 2);
+
+    lab.ok(&["fault", "stop", "core-01", "etcd2"]);
+    let active = |lab: &Lab| {
+        lab.on("core-01", "systemctl is-active etcd2 || true")
+            .trim()
+            .to_string()
+    };
+    assert_eq!(active(&lab), "inactive");
+    lab.ok(&["heal"]);
+    assert!(active(&lab).starts_with("activ"));
+
+    let pid = "systemctl show -p MainPID --value etcd2";
+    let before = lab.on("core-01", pid);
+    lab.ok(&["fault", "kill", "core-01", "etcd2"]);
+    lab.ok(&["heal"]);
+    assert_ne!(lab.on("core-01", pid), before);
+
+    lab.ok(&["fault", "clock", "core-01", "--by", "-2h"]);
+    let date = "curl -sI http://127.0.0.1:2379/version | sed -n 's/^Date: //p'";
+    let late = "test $(( $(date +%s) - $(date -d \"$(curl -sS -D - -o /dev/null http://127.0.0.1:2379/version | \
+                sed -n 's/^Date: //p' | tr -d '\\r')\" +%s) )) -gt 7000";
+    lab.on("core-01", late);
+    lab.ok(&["heal"]);
+    lab.on("core-01", &format!("{date}; ! ( {late} )"));
+
+    lab.on(
+        "core-01",
+        "sudo install -d /srv/data && echo kept | sudo tee /srv/data/file",
+    );
+    lab.ok(&["fault", "disk-full", "core-01", "--path", "/srv/data"]);
+    let full = lab.on(
+        "core-01",
+        "head -c 100000 /dev/zero | sudo tee /srv/data/more 2>&1 >/dev/null || true",
+    );
+    assert!(full.contains("No space left"), "{full}");
+    lab.on(
+        "core-01",
+        "sudo rm -f /srv/data/more && test \"$(cat /srv/data/file)\" = kept",
+    );
+    lab.ok(&["heal"]);
+    lab.on(
+        "core-01",
+        "test \"$(cat /srv/data/file)\" = kept && echo changed | sudo tee /srv/data/file",
+    );
+
+    lab.ok(&["fault", "disk-ro", "core-01", "--path", "/srv/data"]);
+    let refused = lab.on("core-01", "sudo touch /srv/data/new 2>&1 || true");
+    assert!(refused.contains("Read-only"), "{refused}");
+    lab.ok(&["heal"]);
+    lab.on(
+        "core-01",
+        "sudo touch /srv/data/new && test \"$(cat /srv/data/file)\" = changed",
+    );
+
+    // A node that goes down takes what was done to its processes with it.
+    lab.ok(&["fault", "pause", "core-02"]);
+    assert!(!reaches(&lab, "core-01", "core-02"));
+    lab.ok(&["halt", "core-02"]);
+    assert_eq!(faults(&lab), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn what_cannot_be_had_is_refused_and_leaves_nothing() {
+    let lab = Lab::bare(1);
+    lab.ok(&["up"]);
+    for (typed, status, why) in [
+        (
+            &["fault", "loss", "core-01", "--percent", "120"][..],
+            2,
+            "between 0 and 100",
+        ),
+        (&["fault", "stop", "core-01"][..], 2, "which unit?"),
+        (&["fault", "kill", "core-09"][..], 2, "core-09 is no node"),
+        (
+            &["fault", "stop", "core-01", "nosuch"][..],
+            1,
+            "nosuch.service not loaded",
+        ),
+        (&["fault", "delay", "core-01", "--by", "5"][..], 2, "is no time"),
+        (
+            &["fault", "disk-full", "core-01", "--path", "relative"][..],
+            2,
+            "from the root on",
+        ),
+        (
+            &["fault", "disk-full", "core-01", "--path", "/no/such"][..],
+            1,
+            "No such file",
+        ),
+        (&["heal", "77"][..], 2, "there is no fault 77"),
+    ] {
+        let said = lab.fails(typed, status);
+        assert!(said.contains(why), "{typed:?}: {said}");
+    }
+    assert_eq!(faults(&lab), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn a_fault_of_an_exercise_goes_with_the_program_that_holds_it() {
+    let lab = Lab::new();
+    lab.write(
+        "lab.yaml",
+        "lab: 1\ntitle: held\ntime: 1m\ntopology: {num_instances: 2, bare: true}\nsteps:\n- id: cut\n  title: cut\n  \
+         do:\n  - {fault: {partition: {groups: [core-01]}}}\n  - {at: core-01, run: sleep 60}\n  check:\n  \
+         - {id: never, at: core-01, run: 'false'}\n",
+    );
+    let place = lab
+        .state()
+        .join("lab/learn")
+        .join(lab.dir().file_name().expect("a name"));
+    let mut command = std::process::Command::new(corelab_tests::tools::lab());
+    lab.surround(&mut command);
+    command
+        .args(["learn", "./lab.yaml", "--auto"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().expect("lab learn");
+    let inside = |words: &[&str]| {
+        let mut command = lab.command(corelab_tests::tools::lab());
+        let output = command.args(words).current_dir(&place).output().expect("lab runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    while !place.exists() || !inside(&["fault", "ls"]).contains("partition core-01") {
+        assert!(child.try_wait().expect("a child").is_none(), "it has ended before");
+    }
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    while inside(&["fault", "ls"]).contains("partition") {}
+    inside(&["destroy", "-f"]);
+}
