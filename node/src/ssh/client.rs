@@ -316,8 +316,11 @@ impl Credentials {
                 Ok(key) => {
                     let hash = hash(handle, &key.algorithm()).await?;
                     let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-                    if handle.authenticate_publickey(user, key).await?.success() {
-                        return Ok(());
+                    match handle.authenticate_publickey(user, key).await {
+                        Ok(AuthResult::Success) => return Ok(()),
+                        Ok(AuthResult::Failure { .. }) => {}
+                        // A host may have enough of us.
+                        Err(error) => problems += &format!("; identity {}: {error}", file.display()),
                     }
                 }
                 Err(russh::keys::Error::KeyIsEncrypted) => {

@@ -205,11 +205,7 @@ async fn carry(channel: Channel<Msg>, stream: DuplexStream) {
     let receiving = async {
         while let Some(message) = from.wait().await {
             match message {
-                ChannelMsg::Data { data } => {
-                    if writer.write_all(&data).await.is_err() {
-                        break;
-                    }
-                }
+                ChannelMsg::Data { data } if writer.write_all(&data).await.is_err() => break,
                 ChannelMsg::ExtendedData { data, .. } => sys::print("", &String::from_utf8_lossy(&data)),
                 ChannelMsg::Eof => {
                     let _ = writer.shutdown().await;
