@@ -70,43 +70,45 @@ async fn attend(channel: Channel<Msg>) -> Result<Ended, Error> {
     let mut resized = listen(SignalKind::window_change())?;
     let mut terminated = listen(SignalKind::terminate())?;
     let mut hung_up = listen(SignalKind::hangup())?;
-    let mut status = None;
-    let ended = loop {
-        let message = tokio::select! {
-            message = from.wait() => message,
-            _ = resized.recv() => {
-                if let Some((columns, rows)) = console::size() {
-                    let _ = to.window_change(columns, rows, 0, 0).await;
+    let talk = async {
+        let mut status = None;
+        loop {
+            let message = tokio::select! {
+                message = from.wait() => message,
+                _ = resized.recv() => {
+                    if let Some((columns, rows)) = console::size() {
+                        let _ = to.window_change(columns, rows, 0, 0).await;
+                    }
+                    continue;
                 }
-                continue;
-            }
-            _ = terminated.recv() => break Ok(Ended::Killed(libc::SIGTERM)),
-            _ = hung_up.recv() => break Ok(Ended::Killed(libc::SIGHUP)),
-        };
-        match message {
-            Some(ChannelMsg::Data { data }) => {
-                if show(data, false).await.is_err() {
-                    break Ok(Ended::Status(BROKEN_PIPE));
+            };
+            match message {
+                Some(ChannelMsg::Data { data }) => {
+                    if show(data, false).await.is_err() {
+                        return Ok(BROKEN_PIPE);
+                    }
                 }
-            }
-            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
-                if show(data, true).await.is_err() {
-                    break Ok(Ended::Status(BROKEN_PIPE));
+                Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
+                    if show(data, true).await.is_err() {
+                        return Ok(BROKEN_PIPE);
+                    }
                 }
-            }
-            Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(exit_status as i32),
-            Some(ChannelMsg::ExitSignal { signal_name, .. }) => status = Some(128 + number(&signal_name)),
-            Some(ChannelMsg::Failure) => break Err(Error("ssh: the host refused to run it".into())),
-            Some(_) => {}
-            None => match status {
-                Some(status) => break Ok(Ended::Status(status)),
+                Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(exit_status as i32),
+                Some(ChannelMsg::ExitSignal { signal_name, .. }) => status = Some(128 + number(&signal_name)),
+                Some(ChannelMsg::Failure) => return Err(Error("ssh: the host refused to run it".into())),
+                Some(_) => {}
                 None => {
-                    break Err(Error(
-                        "wait: remote command exited without exit status or exit signal".into(),
-                    ));
+                    let none = || Error("wait: remote command exited without exit status or exit signal".into());
+                    return status.ok_or_else(none);
                 }
-            },
+            }
         }
+    };
+    let ended = tokio::select! {
+        status = talk => status.map(Ended::Status),
+        // Also while the reader of our output takes its time.
+        _ = terminated.recv() => Ok(Ended::Killed(libc::SIGTERM)),
+        _ = hung_up.recv() => Ok(Ended::Killed(libc::SIGHUP)),
     };
     feeder.abort();
     ended
