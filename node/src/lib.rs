@@ -2,7 +2,7 @@
 //!
 //! `kv` is pure; `raft` alone knows openraft; `etcd` is the server on top of both;
 //! `cloudconfig` is the pure part of coreos-cloudinit; `unit` is what a unit file says, `fleet` puts units on machines;
-//! `ca` is etcd-ca; `client` talks to such servers, `tls` reads certificates for either side.
+//! `fleetctl` talks to it, over `ssh` as well; `ca` is etcd-ca; `client` talks to such servers, `tls` reads certificates for either side.
 #[cfg(feature = "server")]
 pub mod ca;
 pub mod client;
@@ -16,11 +16,15 @@ pub mod etcd;
 pub mod etcdctl;
 pub mod fleet;
 #[cfg(feature = "server")]
+pub mod fleetctl;
+#[cfg(feature = "server")]
 pub mod kv;
 #[cfg(feature = "server")]
 pub mod log;
 #[cfg(feature = "server")]
 pub mod raft;
+#[cfg(feature = "server")]
+pub mod ssh;
 #[cfg(feature = "server")]
 pub mod sys;
 #[cfg(feature = "server")]

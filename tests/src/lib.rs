@@ -14,6 +14,7 @@ pub mod ports;
 pub mod process;
 pub mod python;
 pub mod services;
+pub mod sshd;
 pub mod tools;
 pub mod tree;
 pub mod writers;

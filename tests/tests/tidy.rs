@@ -77,6 +77,14 @@ fn only_systemd_knows_zbus() {
 }
 
 #[test]
+fn only_ssh_knows_russh() {
+    let outside = |path: &str| path.starts_with("node/src/") && !path.starts_with("node/src/ssh/");
+    forbid("russh is named outside node/src/ssh", outside, |line| {
+        has_word(line, "russh")
+    });
+}
+
+#[test]
 fn cloudconfig_knows_no_disk_no_network_and_no_clock() {
     let absent = [
         "tokio",

@@ -1,7 +1,7 @@
 //! coreos-cloudinit: gets user-data, says what is wrong with it, carries it out.
 mod apply;
 mod flags;
-mod log;
+pub mod log;
 mod root;
 mod sources;
 mod trace;

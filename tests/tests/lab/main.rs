@@ -1,6 +1,7 @@
 //! Labs as people use them: real nodes on this machine, OpenSSH, and nothing left afterwards.
 mod apart;
 mod faults;
+mod fleetctl;
 mod limits;
 mod refusals;
 mod rootless;
