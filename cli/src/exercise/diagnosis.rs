@@ -82,7 +82,8 @@ fn facts(world: &World, node: &str, state: Option<(String, String, String)>) -> 
                 .map(|(_, value)| value.trim().to_string())
         };
         facts.cluster = header("x-etcd-cluster-id");
-        facts.leader = check::leader(world, node).ok().flatten().or(Some("nobody".into()));
+        let leader = check::leader(world, node);
+        facts.leader = leader.ok().map(|leader| leader.unwrap_or("nobody".into()));
     }
     facts
 }

@@ -333,6 +333,7 @@ pub struct Get {
     pub quorum: bool,
 }
 
+/// A write: whatever looks may write more than once, so it has a key of its own.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Put {

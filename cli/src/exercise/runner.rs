@@ -13,7 +13,7 @@ use super::check::{self, Verdict};
 use super::model::{Act, Check, Choice, Exercise, Step};
 use super::traffic::{Summary, Tally, Writers};
 use super::vars::Vars;
-use super::world::{Hold, Outcome, World};
+use super::world::{DEAF, Hold, Outcome, World};
 use crate::faults::Span;
 
 const WATCH: Duration = Duration::from_millis(200);

@@ -2,6 +2,7 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -16,6 +17,9 @@ use crate::ui;
 
 /// How long a node may take for an answer over HTTP.
 const ANSWER: Duration = Duration::from_secs(3);
+
+/// Who takes a request and says nothing: HTTP is not what it speaks.
+pub const DEAF: &str = "the connection was closed without an answer";
 
 pub struct World {
     /// The project's directory.
@@ -126,7 +130,9 @@ impl World {
 
     /// A `lab` command in this lab.
     pub fn lab(&self, words: &[&str]) -> io::Result<Outcome> {
-        let output = Command::new(std::env::current_exe()?)
+        // Not by its path, where another may have been put meanwhile.
+        let output = Command::new("/proc/self/exe")
+            .arg0("lab")
             .args(words)
             .current_dir(&self.dir)
             .stdin(Stdio::null())
@@ -257,9 +263,7 @@ impl World {
         let mut answer = Vec::new();
         (&stream).read_to_end(&mut answer)?;
         let answer = String::from_utf8_lossy(&answer);
-        let (head, body) = answer
-            .split_once("\r\n\r\n")
-            .ok_or_else(|| io::Error::other("the connection was closed without an answer"))?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| io::Error::other(DEAF))?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         Ok(Response {
             status: status.ok_or_else(|| io::Error::other("the answer is not HTTP"))?,

@@ -94,6 +94,11 @@ pub async fn restore(dir: &Path, nodes: &[Arc<Node>]) -> io::Result<()> {
             match place.join("upper").is_dir() {
                 true => {
                     let upper = node.disk.upper();
+                    // One that was destroyed since has none.
+                    match fs::remove_dir_all(&upper) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                        _ => node.disk.create(&[])?,
+                    }
                     fs::remove_dir_all(&upper)?;
                     copy(&place.join("upper"), &upper).await
                 }
