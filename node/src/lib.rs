@@ -1,11 +1,13 @@
 //! The parts of a Corelab node.
 //!
 //! `kv` is pure; `raft` alone knows openraft; `etcd` is the server on top of both;
-//! `cloudconfig` is the pure part of coreos-cloudinit; `unit` is what a unit file says, `fleet` puts units on machines;
+//! `cloudconfig` is the pure part of coreos-cloudinit; `unit` is what a unit file says, `fleet` puts units on machines,
+//! `fleetctl` asks it to;
 //! `ca` is etcd-ca; `client` talks to such servers, `tls` reads certificates for either side.
 #[cfg(feature = "server")]
 pub mod ca;
 pub mod client;
+pub mod closest;
 pub mod cloudconfig;
 #[cfg(feature = "server")]
 pub mod cloudinit;
@@ -15,6 +17,8 @@ pub mod etcd;
 #[cfg(feature = "server")]
 pub mod etcdctl;
 pub mod fleet;
+#[cfg(feature = "server")]
+pub mod fleetctl;
 #[cfg(feature = "server")]
 pub mod kv;
 #[cfg(feature = "server")]

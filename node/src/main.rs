@@ -12,6 +12,7 @@ const APPLETS: &[Applet] = &[
     ("discovery", labnode::etcd::discovery_service::run),
     ("etcdctl", labnode::etcdctl::run),
     ("fleetd", labnode::fleet::daemon::run),
+    ("fleetctl", labnode::fleetctl::run),
     ("coreos-cloudinit", labnode::cloudinit::run),
     ("cloud-init", labnode::cloudinit::run),
 ];
