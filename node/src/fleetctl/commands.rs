@@ -162,9 +162,14 @@ pub static COMMANDS: &[Command] = &[
     Command {
         name: "destroy",
         summary: "Destroy one or more units in the cluster",
-        usage: "UNIT...",
+        usage: "[--no-block|--block-attempts=N] UNIT...",
         description: "Completely remove one or more running or submitted units from the cluster.\nDestroyed units are impossible to start unless re-submitted.",
-        flags: &[],
+        flags: &[
+            attempts(
+                "Also wait until no machine has the units any more, performing up to N attempts before giving up. A value of 0 indicates no limit.",
+            ),
+            no_block("Do not wait until the units are gone from their machines, which is the default."),
+        ],
         foreign: false,
     },
     Command {

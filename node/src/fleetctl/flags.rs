@@ -107,6 +107,10 @@ fn read(args: &[String], anywhere: bool, sets: &mut [(&'static [Flag], &mut Pars
             Some((name, value)) => (name, Some(value.to_string())),
             None => (body, None),
         };
+        // A command's help is its own, also where the program's flags are known.
+        if anywhere && matches!(name, "h" | "help") {
+            return Err(Bad::Help);
+        }
         let found = sets.iter_mut().find_map(|(flags, parsed)| {
             let flag = flags.iter().find(|flag| flag.name == name)?;
             Some((flag, parsed))

@@ -136,15 +136,22 @@ pub async fn backward(context: &Context, verb: &str, state: JobState) -> Result<
 
 pub async fn destroy(context: &Context) -> Result<(), Failure> {
     let mut good = true;
+    let mut destroyed = Vec::new();
     for argument in &context.command.args {
         let name = name::mangle(argument);
         match context.driver.destroy(&name).await {
-            Ok(()) => say::out(&format!("Destroyed {name}")),
+            Ok(()) => {
+                say::out(&format!("Destroyed {name}"));
+                destroyed.push(name);
+            }
             Err(error) => {
                 say::err(&format!("Error destroying units: {error}"));
                 good = false;
             }
         }
+    }
+    if context.command.given("block-attempts").is_some() && !context.command.is("no-block") {
+        wait::for_absence(context, &destroyed).await?;
     }
     match good {
         true => Ok(()),

@@ -222,6 +222,29 @@ pub async fn for_stop(context: &Context, name: &str) -> Result<(), Failure> {
     }
 }
 
+/// Waits until no machine has these units any more.
+pub async fn for_absence(context: &Context, names: &[String]) -> Result<(), Failure> {
+    let patience = Patience::of(context);
+    loop {
+        let states = context.driver.states().await;
+        let left = states.map(|states| states.into_iter().find(|state| names.contains(&state.name)));
+        if let Ok(None) = left {
+            return Ok(());
+        }
+        if !patience.more().await {
+            let what = match left {
+                Ok(Some(state)) => format!(
+                    "timed out waiting for {} to forget unit {}",
+                    state.machine_id, state.name
+                ),
+                Ok(None) => String::new(),
+                Err(error) => error.to_string(),
+            };
+            return Err(Failure::new(format!("Error waiting for units: {what}")));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
