@@ -121,3 +121,31 @@ fn etcd_is_reached_over_tls_with_a_certificate_of_its_own_and_the_shell_complete
     assert_eq!(completed("fleetctl cat h", 2), "hello.service");
     assert_eq!(completed("fleetctl completion z", 2), "zsh");
 }
+
+#[test]
+fn zsh_and_fish_complete_it_too() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let script = |shell: &str| {
+        let path = dir.path().join(shell);
+        fs::write(&path, out(&fleetctl(dir.path(), &[], &["completion", shell]))).expect("a script");
+        path.display().to_string()
+    };
+    let said = |shell: &str, args: &[&str]| {
+        let mut command = Command::new(shell);
+        command.args(args).current_dir(dir.path()).env("HOME", dir.path());
+        out(&tools::run(&mut command))
+    };
+    // zsh's own functions are for its line editor: what would be added is printed instead.
+    let zsh = format!(
+        "compdef() {{ : }}; source {}; compadd() {{ print -r -- $@ }}; words=(fleetctl stop --n); CURRENT=3; PREFIX=--n; _fleetctl",
+        script("zsh")
+    );
+    assert_eq!(said("zsh", &["-f", "-c", &zsh]), "-- --block-attempts --no-block\n");
+    let fish = format!(
+        "source {}; complete -C 'fleetctl list-m'; complete -C 'fleetctl stop --no'",
+        script("fish")
+    );
+    let fish = said("fish", &["--no-config", "-c", &fish]);
+    let words: Vec<&str> = fish.lines().filter_map(|line| line.split('\t').next()).collect();
+    assert_eq!(words, ["list-machines", "--no-block"], "{fish}");
+}
