@@ -23,6 +23,11 @@ pub async fn run(context: &Context, duty: Duty) -> Result<(), Failure> {
         named.push(unique(&ids, argument).map_err(|why| Failure::new(format!("{argument}: {why}")))?);
     }
     let legends = Machines::read(&context.driver).await;
+    // What is there before: a unit may be gone from there before anybody looks again.
+    let before = match duty {
+        Duty::Drain => context.driver.units().await.map_err(failed)?,
+        _ => Vec::new(),
+    };
     for id in &named {
         context.driver.tell(id, duty).await.map_err(failed)?;
         let legend = legends.legend(id, false);
@@ -34,7 +39,7 @@ pub async fn run(context: &Context, duty: Duty) -> Result<(), Failure> {
     }
     if duty == Duty::Drain && !context.command.is("no-block") {
         for id in &named {
-            drained(context, id, &legends).await?;
+            drained(context, id, &legends, &before).await?;
         }
     }
     Ok(())
@@ -69,9 +74,9 @@ async fn why_it_stays(driver: &Driver, name: &str, machine: &str) -> Option<BTre
 }
 
 /// Waits until a machine has nothing that could run elsewhere, telling of each unit that moves.
-async fn drained(context: &Context, machine: &str, legends: &Machines) -> Result<(), Failure> {
+async fn drained(context: &Context, machine: &str, legends: &Machines, before: &[Unit]) -> Result<(), Failure> {
     let patience = Patience::of(context);
-    let mut leaving: BTreeSet<String> = BTreeSet::new();
+    let mut leaving: BTreeSet<String> = on(before, machine).iter().map(|unit| unit.name.clone()).collect();
     loop {
         let units = context.driver.units().await;
         let units = units.map_err(|error| Failure::new(format!("Error: cannot see the units: {error}")))?;
