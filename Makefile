@@ -1,8 +1,8 @@
 # `make test` needs root, a Rust toolchain and a Debian machine; it installs the rest.
 
 # What the tests run besides our own programs.
-PACKAGES = dbus-daemon etcd-client etcd-server git python3 python3-venv curl iproute2 mmdebstrap ncurses-bin openssh-client openssh-server openssl \
-	procps rsync tree uidmap util-linux vagrant vagrant-libvirt
+PACKAGES = dbus-daemon etcd-client etcd-server fish git python3 python3-venv curl iproute2 mmdebstrap ncurses-bin openssh-client openssh-server openssl \
+	procps rsync tree uidmap util-linux vagrant vagrant-libvirt zsh
 export DEBIAN_FRONTEND = noninteractive
 
 # One build of everything, tests and programs, so that dependencies are compiled once; the dev profile optimises

@@ -6,6 +6,7 @@
 #[cfg(feature = "server")]
 pub mod ca;
 pub mod client;
+pub mod closest;
 pub mod cloudconfig;
 #[cfg(feature = "server")]
 pub mod cloudinit;

@@ -1,6 +1,7 @@
 //! Every key of a cloud-config: its type, what its values may be, the variable it sets, why it is deprecated. This one table
 //! drives parsing, validation, the services' variables and "did you mean".
 use super::sections::{ETCD, ETCD2, FLANNEL, FLEET, LOCKSMITH};
+use crate::closest;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
@@ -256,7 +257,10 @@ pub fn find(keys: &'static [Key], name: &str) -> Option<&'static Key> {
 
 /// The known key that is most like an unknown one: a letter or two off, or the same key of another section.
 pub fn did_you_mean(keys: &'static [Key], name: &str) -> Option<String> {
-    let close = keys.iter().map(|key| (distance(key.name, name), key.name)).min();
+    let close = keys
+        .iter()
+        .map(|key| (closest::distance(key.name, name), key.name))
+        .min();
     let limit = 1 + name.len() / 4;
     if let Some((_, name)) = close.filter(|(distance, _)| *distance <= limit) {
         return Some(name.to_string());
@@ -264,22 +268,6 @@ pub fn did_you_mean(keys: &'static [Key], name: &str) -> Option<String> {
     let sections = [("", TOP), ("coreos.", COREOS), ("coreos.units", UNIT), ("users", USER)];
     let elsewhere = sections.iter().take(2).find(|(_, keys)| find(keys, name).is_some());
     elsewhere.map(|(section, _)| format!("{section}{name}"))
-}
-
-/// Levenshtein's.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

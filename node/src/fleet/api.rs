@@ -166,9 +166,7 @@ impl Api {
 
     fn units(&self, query: &str) -> Result<Answer, Refused> {
         let number = page_number(query)?;
-        let mirror = self.registry.mirror();
-        let units = mirror.jobs.keys().filter_map(|name| mirror.unit(name)).collect();
-        let (units, next_page_token) = page(units, number);
+        let (units, next_page_token) = page(units_of(&self.registry.mirror()), number);
         to_json(&schema::UnitPage { next_page_token, units })
     }
 
@@ -196,13 +194,7 @@ impl Api {
 
     fn machines(&self, query: &str) -> Result<Answer, Refused> {
         let number = page_number(query)?;
-        let machine = |state: super::mirror::MachineState| schema::Machine {
-            id: state.id,
-            metadata: state.metadata,
-            primary_ip: state.public_ip,
-        };
-        let machines = self.registry.mirror().machines().into_iter().map(machine).collect();
-        let (machines, next_page_token) = page(machines, number);
+        let (machines, next_page_token) = page(machines_of(&self.registry.mirror()), number);
         to_json(&schema::MachinePage {
             machines,
             next_page_token,
@@ -210,20 +202,10 @@ impl Api {
     }
 
     fn explain(&self, name: &str) -> Result<Answer, Refused> {
-        let mirror = self.registry.mirror();
-        let (units, machines) = mirror.scheduled();
-        let (Some(job), Some(found)) = (mirror.jobs.get(name), Cluster::explain(&units, &machines, name)) else {
-            return refuse(404, "unit does not exist");
-        };
-        let reasons = found
-            .into_iter()
-            .map(|(id, reason)| (id, reason.map_or(String::new(), |reason| reason.to_string())));
-        to_json(&Explanation {
-            name: name.into(),
-            desired_state: job.wanted.name().into(),
-            machine_id: job.target.clone().unwrap_or_default(),
-            machines: reasons.collect(),
-        })
+        match explanation(&self.registry.mirror(), name) {
+            Some(explanation) => to_json(&explanation),
+            None => refuse(404, "unit does not exist"),
+        }
     }
 
     async fn put(&self, of_path: &str, request: &Request<'_>) -> Result<Answer, Refused> {
@@ -342,7 +324,34 @@ impl Api {
     }
 }
 
-fn states_of(mirror: &Mirror) -> Vec<UnitState> {
+pub fn units_of(mirror: &Mirror) -> Vec<schema::Unit> {
+    mirror.jobs.keys().filter_map(|name| mirror.unit(name)).collect()
+}
+
+pub fn machines_of(mirror: &Mirror) -> Vec<schema::Machine> {
+    let machine = |state: super::mirror::MachineState| schema::Machine {
+        id: state.id,
+        metadata: state.metadata,
+        primary_ip: state.public_ip,
+    };
+    mirror.machines().into_iter().map(machine).collect()
+}
+
+pub fn explanation(mirror: &Mirror, name: &str) -> Option<Explanation> {
+    let (units, machines) = mirror.scheduled();
+    let job = mirror.jobs.get(name)?;
+    let reasons = Cluster::explain(&units, &machines, name)?
+        .into_iter()
+        .map(|(id, reason)| (id, reason.map_or(String::new(), |reason| reason.to_string())));
+    Some(Explanation {
+        name: name.into(),
+        desired_state: job.wanted.name().into(),
+        machine_id: job.target.clone().unwrap_or_default(),
+        machines: reasons.collect(),
+    })
+}
+
+pub fn states_of(mirror: &Mirror) -> Vec<UnitState> {
     let state = |((name, machine), state): (&(String, String), &super::mirror::UnitState)| UnitState {
         hash: state.unit_hash.clone(),
         machine_id: machine.clone(),

@@ -127,7 +127,7 @@ impl Registry {
     }
 
     /// Reads everything, from a quorum: what is missing in it is missing.
-    async fn fill(&self) -> Outcome<u64> {
+    pub async fn fill(&self) -> Outcome<u64> {
         let get = Get {
             recursive: true,
             quorum: true,

@@ -1,218 +1,192 @@
-//! fleetctl: global flags, and which command runs.
+//! fleetctl 0.11.5: its commands, flags, texts, tables and exit codes, with what 1.0 has added.
+//!
+//! `commands` is the table of all commands and flags, `settings` what the program's own flags mean, `driver` how the
+//! cluster is asked (`transport`: over which stream); then a file per group of commands. A new command is an entry in
+//! `commands` and a line in `dispatch`.
+mod commands;
+mod completion;
+mod create;
+mod driver;
+mod explain;
+mod flags;
+mod help;
+mod lists;
+mod machines;
 pub mod remote;
+mod restart;
+mod say;
+mod settings;
+mod table;
+mod transport;
+mod units;
+mod wait;
 
-use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use crate::closest;
+use crate::fleet::VERSION;
+use crate::fleet::schema::{JobState, Unit};
+use crate::unit::{Requirements, UnitFile, UnitName};
+use commands::{COMMANDS, Command, GLOBAL};
+use driver::{Driver, Duty};
+use flags::{Bad, Parsed};
+use remote::Remote;
+use settings::Settings;
 
-use crate::sys::print;
-use remote::{Failure, Fleet, Machine, Remote, SshSettings, Tunnel, Unit, journal, ssh, status};
+/// How a command ends when it does not end well: exit status, and a line for stderr.
+#[derive(Debug)]
+pub struct Failure(pub i32, pub String);
 
-/// Flags and the words behind them.
-struct Parsed {
-    flags: Vec<(String, String)>,
-    args: Vec<String>,
-}
-
-impl Parsed {
-    /// Go's rules: one dash or two, and flags end at the first word that is none.
-    fn read(words: &[String], switches: &[&str]) -> Result<Parsed, Failure> {
-        let (mut flags, mut words) = (Vec::new(), words);
-        while let Some((word, rest)) = words.split_first() {
-            let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
-                break;
-            };
-            words = rest;
-            if flag.is_empty() {
-                break;
-            }
-            let (name, value) = match flag.split_once('=') {
-                Some((name, value)) => (name, value.to_string()),
-                None if switches.contains(&flag) => (flag, "true".to_string()),
-                None => {
-                    let (value, rest) = words.split_first().ok_or_else(|| Failure {
-                        status: 2,
-                        text: format!("flag needs an argument: -{flag}\n"),
-                    })?;
-                    words = rest;
-                    (flag, value.clone())
-                }
-            };
-            flags.push((name.to_string(), value));
-        }
-        let args = words.to_vec();
-        Ok(Parsed { flags, args })
+impl Failure {
+    pub fn new(text: impl Into<String>) -> Failure {
+        Failure(1, text.into())
     }
 
-    fn text(&self, name: &str) -> Option<String> {
-        let found = self.flags.iter().rev().find(|(flag, _)| flag == name);
-        found.map(|(_, value)| value.clone())
-    }
-
-    fn is(&self, name: &str) -> bool {
-        self.text(name).is_some_and(|value| value == "true")
+    /// Everything has been said already.
+    pub fn told() -> Failure {
+        Failure(1, String::new())
     }
 }
 
-/// The fleet API, at its endpoint.
-struct Api<'a> {
-    endpoint: &'a str,
-    tunnel: Option<&'a Tunnel>,
+/// What commands are given.
+pub struct Context {
+    pub settings: Settings,
+    pub driver: Driver,
+    /// The ways to the cluster's machines.
+    pub remote: Remote,
+    pub command: Parsed,
 }
 
-impl Api<'_> {
-    async fn get(&self, path: &str) -> Result<Option<Value>, String> {
-        let text = self.ask(path).await.map_err(|error| error.to_string())?;
-        let (head, body) = text.split_once("\r\n\r\n").ok_or("EOF")?;
-        match head.split(' ').nth(1) {
-            Some("200") => serde_json::from_str(body).map(Some).map_err(|error| error.to_string()),
-            Some("404") => Ok(None),
-            _ => Err(head.lines().next().unwrap_or_default().to_string()),
-        }
-    }
-
-    async fn ask(&self, path: &str) -> std::io::Result<String> {
-        let request = format!("GET /fleet/v1/{path} HTTP/1.0\r\nHost: fleet\r\n\r\n");
-        let mut answer = String::new();
-        macro_rules! talk {
-            ($stream:expr) => {{
-                let mut stream = $stream?;
-                stream.write_all(request.as_bytes()).await?;
-                stream.read_to_string(&mut answer).await?;
-            }};
-        }
-        let web = self
-            .endpoint
-            .strip_prefix("http://")
-            .map(|rest| rest.trim_end_matches('/'));
-        match (web.and_then(|rest| rest.rsplit_once(':')), self.tunnel) {
-            (Some((host, port)), tunnel) => {
-                let port = port.parse().map_err(std::io::Error::other)?;
-                match tunnel {
-                    Some(tunnel) => talk!(tunnel.tcp(host, port).await),
-                    None => talk!(TcpStream::connect((host, port)).await),
-                }
-            }
-            (None, tunnel) => {
-                let socket = self.endpoint.trim_start_matches("unix://");
-                match tunnel {
-                    Some(tunnel) => talk!(tunnel.unix(socket).await),
-                    None => talk!(UnixStream::connect(socket).await),
-                }
-            }
-        }
-        Ok(answer)
-    }
+/// Whether a unit runs on all machines that it may run on.
+pub fn is_global(unit: &Unit) -> bool {
+    let file = UnitFile::from(unit.options.clone());
+    Requirements::read(&UnitName::new(&unit.name), &file).0.global
 }
 
-impl Fleet for Api<'_> {
-    async fn machines(&self) -> Result<Vec<Machine>, String> {
-        let page = self.get("machines").await?.unwrap_or_default();
-        let machines = page["machines"].as_array().cloned().unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-        let machine = |value: &Value| Machine {
-            id: text(&value["id"]),
-            address: text(&value["primaryIP"]),
-        };
-        Ok(machines.iter().map(machine).collect())
-    }
-
-    async fn unit(&self, name: &str) -> Result<Option<Unit>, String> {
-        let Some(unit) = self.get(&format!("units/{name}")).await? else {
-            return Ok(None);
-        };
-        let options = unit["options"].as_array().cloned().unwrap_or_default();
-        let global = options
-            .iter()
-            .any(|option| option["section"] == "X-Fleet" && option["name"] == "Global" && option["value"] == "true");
-        Ok(Some(Unit {
-            name: name.to_string(),
-            machine: unit["machineID"].as_str().unwrap_or_default().to_string(),
-            inactive: unit["currentState"].as_str().is_none_or(|state| state == "inactive"),
-            global,
-        }))
-    }
-}
-
+/// Runs fleetctl with these arguments; returns its exit status.
 pub fn run(args: &[String], env: &[(String, String)]) -> i32 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            print("", &format!("fleetctl: cannot start: {error}\n"));
-            return 1;
-        }
+    let mut global = match flags::parse(GLOBAL, args) {
+        Ok(global) => global,
+        Err(Bad::Flag(why)) => return refused(&why, "Usage of fleetctl:", GLOBAL, ""),
+        Err(Bad::Help) => return said(&help::overview()),
     };
-    runtime
-        .block_on(Box::pin(command(args, env)))
-        .unwrap_or_else(|failure| {
-            print("", &failure.text);
-            failure.status
-        })
+    let words = std::mem::take(&mut global.args);
+    if global.is("version") {
+        return said(&format!("fleetctl version {VERSION}\n"));
+    }
+    let Some((name, rest)) = words.split_first().filter(|_| !global.is("help") && !global.is("h")) else {
+        return said(&help::overview());
+    };
+    let Some(command) = commands::find(name) else {
+        let names = COMMANDS.iter().map(|command| command.name);
+        say::err(&format!(
+            "fleetctl: unknown subcommand: {name:?}{}",
+            closest::hint(name, names)
+        ));
+        say::err("Run 'fleetctl help' for usage.");
+        return 2;
+    };
+    let anywhere = (!command.foreign).then_some((GLOBAL, &mut global));
+    let parsed = match flags::parse_command(command.flags, rest, anywhere) {
+        Ok(parsed) => parsed,
+        Err(Bad::Flag(why)) => return refused(&why, "Usage:", command.flags, &why),
+        Err(Bad::Help) => return refused("", "Usage:", command.flags, "flag: help requested"),
+    };
+    let ended = match offline(command, &parsed) {
+        Some(ended) => ended,
+        None => online(command, parsed, global, env),
+    };
+    match ended {
+        Ok(()) => 0,
+        Err(Failure(code, text)) => {
+            if !text.is_empty() {
+                say::err(&text);
+            }
+            code
+        }
+    }
 }
 
-async fn command(args: &[String], env: &[(String, String)]) -> Result<i32, Failure> {
-    let global = Parsed::read(args, &["strict-host-key-checking"])?;
-    let given = |name: &str| {
-        let variable = format!("FLEETCTL_{}", name.to_uppercase().replace('-', "_"));
-        let from_env = || {
-            env.iter()
-                .find(|(have, _)| *have == variable)
-                .map(|(_, value)| value.clone())
-        };
-        global.text(name).or_else(from_env)
-    };
-    let Some((name, rest)) = global.args.split_first() else {
-        return Err(Failure {
-            status: 2,
-            text: "Run 'fleetctl help' for usage.\n".into(),
-        });
-    };
-    let own = Parsed::read(rest, &["A", "forward-agent", "f", "follow", "sudo"])?;
-    if name == "fd-forward" {
-        return Ok(remote::fd_forward::run(&own.args));
+fn said(text: &str) -> i32 {
+    crate::sys::print(text, "");
+    0
+}
+
+/// As Go's flag package refuses: what is wrong, the flags, and what the command adds.
+fn refused(why: &str, title: &str, flags: &[flags::Flag], after: &str) -> i32 {
+    for line in [why, title].into_iter().filter(|line| !line.is_empty()) {
+        say::err(line);
     }
-    let settings = SshSettings::new(&given, env)?;
-    let tunnel = match &settings.tunnel {
-        Some(_) => Some(remote::tunnel(&settings).await?),
-        None => None,
+    crate::sys::print("", &flags::defaults(flags));
+    if !after.is_empty() {
+        say::err(after);
+    }
+    2
+}
+
+/// Commands that need no cluster.
+fn offline(command: &Command, parsed: &Parsed) -> Option<Result<(), Failure>> {
+    let text = match command.name {
+        "version" => Ok(format!("fleetctl version {VERSION}\n")),
+        "fd-forward" => Err(Failure(remote::fd_forward::run(&parsed.args), String::new())),
+        "verify" => Err(Failure(2, units::UNSIGNED.into())),
+        "completion" => completion::run(&parsed.args),
+        "help" => match parsed.args.first() {
+            None => Ok(help::overview()),
+            Some(topic) => commands::find(topic).map(help::of).ok_or_else(|| {
+                let hint = closest::hint(topic, COMMANDS.iter().map(|command| command.name));
+                Failure::new(format!("Unrecognized command: {topic}{hint}"))
+            }),
+        },
+        _ => return None,
     };
-    let remote = Remote { settings, tunnel };
-    let endpoint = given("endpoint").unwrap_or_else(|| "unix:///var/run/fleet.sock".into());
-    let api = Api {
-        endpoint: &endpoint,
-        tunnel: remote.tunnel.as_ref(),
-    };
-    let port = own.text("ssh-port").and_then(|port| port.parse().ok()).unwrap_or(22);
-    let status = match name.as_str() {
-        "ssh" => {
-            let options = ssh::Options {
-                machine: own.text("machine"),
-                unit: own.text("unit"),
-                forward_agent: own.is("A") || own.is("forward-agent"),
-                port,
-                args: own.args,
-            };
-            ssh::run(&api, &remote, &options).await
-        }
-        "status" => status::run(&api, &remote, port, &own.args).await,
-        "journal" => {
-            let options = journal::Options {
-                lines: own.text("lines").and_then(|lines| lines.parse().ok()).unwrap_or(10),
-                follow: own.is("f") || own.is("follow"),
-                sudo: own.is("sudo"),
-                output: own.text("output"),
-                port,
-                args: own.args,
-            };
-            journal::run(&api, &remote, &options).await
-        }
-        other => {
-            return Err(Failure {
-                status: 2,
-                text: format!("fleetctl: unknown subcommand: {other:?}\nRun 'fleetctl help' for usage.\n"),
-            });
-        }
-    };
-    Ok(status)
+    Some(text.map(|text| {
+        said(&text);
+    }))
+}
+
+fn online(command: &Command, parsed: Parsed, mut global: Parsed, env: &[(String, String)]) -> Result<(), Failure> {
+    settings::with_environment(&mut global, env).map_err(|why| Failure(2, why))?;
+    let of_client = |why: String| Failure::new(format!("Unable to initialize client: {why}"));
+    let settings = settings::resolve(&global, env).map_err(of_client)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let remote = Remote::new(settings.ssh.clone()).await.map_err(told)?;
+        let driver = Driver::new(&settings, remote.tunnel.clone()).await.map_err(of_client)?;
+        let context = Context {
+            settings,
+            driver,
+            remote,
+            command: parsed,
+        };
+        dispatch(command.name, &context).await
+    })
+}
+
+fn told(failure: remote::Failure) -> Failure {
+    Failure(failure.status, failure.text.trim_end().to_string())
+}
+
+async fn dispatch(name: &str, context: &Context) -> Result<(), Failure> {
+    match name {
+        "list-machines" => lists::machines(context).await,
+        "list-units" => lists::units(context).await,
+        "list-unit-files" => lists::unit_files(context).await,
+        "cat" => lists::cat(context).await,
+        "explain" => explain::run(context).await,
+        "submit" => units::submit(context).await,
+        "load" => units::forward(context, "load", JobState::Loaded).await,
+        "start" => units::forward(context, "start", JobState::Launched).await,
+        "stop" => units::backward(context, "stop", JobState::Loaded).await,
+        "unload" => units::backward(context, "unload", JobState::Inactive).await,
+        "destroy" => units::destroy(context).await,
+        "restart" => restart::run(context).await,
+        "cordon" => machines::run(context, Duty::Cordon).await,
+        "uncordon" => machines::run(context, Duty::Uncordon).await,
+        "ssh" | "status" | "journal" => match remote::run(name, context).await {
+            0 => Ok(()),
+            status => Err(Failure(status, String::new())),
+        },
+        "drain" => machines::run(context, Duty::Drain).await,
+        other => Err(Failure::new(format!("fleetctl: {other} runs nothing"))),
+    }
 }

@@ -1,4 +1,7 @@
 //! Clusters of agents and engines with a systemd of their own making, over a real etcd.
+mod fleetctl;
+mod replay;
+
 use std::collections::{BTreeMap, HashMap};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -98,11 +101,17 @@ impl Manager for Fake {
     async fn statuses(&self, names: &[String]) -> Result<HashMap<String, Status>, String> {
         let inside = self.inside();
         let status = |name: &String| {
-            let active = inside.units.get(name).is_some_and(|unit| unit.active);
+            let unit = inside.units.get(name).cloned().unwrap_or_default();
+            let (active, sub) = match unit.active {
+                false => ("inactive", "dead"),
+                true if unit.text.contains("/bin/false") => ("failed", "failed"),
+                true if unit.text.contains("Type=oneshot") => ("active", "exited"),
+                true => ("active", "running"),
+            };
             let status = Status {
                 load: "loaded".into(),
-                active: if active { "active" } else { "inactive" }.into(),
-                sub: if active { "running" } else { "dead" }.into(),
+                active: active.into(),
+                sub: sub.into(),
             };
             (name.clone(), status)
         };

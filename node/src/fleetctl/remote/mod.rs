@@ -7,11 +7,15 @@ pub mod ssh;
 pub mod status;
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use settings::SshSettings;
 
+use super::Context;
+use super::driver::Driver;
+use crate::fleet::schema;
 use crate::ssh::client::{self, Connection, Target};
 use crate::ssh::{Error, session};
 use crate::sys::print;
@@ -82,10 +86,19 @@ impl Tunnel {
 /// The ways to machines: through the tunnel, if there is one.
 pub struct Remote {
     pub settings: SshSettings,
-    pub tunnel: Option<Tunnel>,
+    pub tunnel: Option<Arc<Tunnel>>,
 }
 
 impl Remote {
+    /// With its tunnel, where one was asked for.
+    pub async fn new(settings: SshSettings) -> Result<Remote, Failure> {
+        let tunnel = match &settings.tunnel {
+            Some(_) => Some(Arc::new(Box::pin(tunnel(&settings)).await?)),
+            None => None,
+        };
+        Ok(Remote { settings, tunnel })
+    }
+
     async fn connect(&self, address: &str, port: u16, forward_agent: bool) -> Result<Connection, Error> {
         let Some(tunnel) = &self.tunnel else {
             let mut target = self.settings.target(address, Some(port))?;
@@ -134,6 +147,69 @@ impl Remote {
         match Box::pin(run).await {
             Ok(status) => status,
             Err(error) => failed(255, &format!("Error running remote command: {error}")),
+        }
+    }
+}
+
+impl Fleet for Driver {
+    async fn machines(&self) -> Result<Vec<Machine>, String> {
+        let machines = Driver::machines(self).await.map_err(|error| error.to_string())?;
+        let machine = |machine: schema::Machine| Machine {
+            id: machine.id,
+            address: machine.primary_ip,
+        };
+        Ok(machines.into_iter().map(machine).collect())
+    }
+
+    async fn unit(&self, name: &str) -> Result<Option<Unit>, String> {
+        let unit = Driver::unit(self, name).await.map_err(|error| error.to_string())?;
+        Ok(unit.map(|unit| Unit {
+            global: super::is_global(&unit),
+            inactive: matches!(unit.current_state.as_str(), "" | "inactive"),
+            machine: unit.machine_id,
+            name: unit.name,
+        }))
+    }
+}
+
+/// One of the commands that run on a machine. Its exit status.
+pub async fn run(name: &str, context: &Context) -> i32 {
+    let Context {
+        driver,
+        remote,
+        command,
+        ..
+    } = context;
+    let text = |name: &str| command.given(name).map(str::to_string);
+    let port = command
+        .given("ssh-port")
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(22);
+    match name {
+        "ssh" => {
+            let options = ssh::Options {
+                machine: text("machine"),
+                unit: text("unit"),
+                forward_agent: command.is("A") || command.is("forward-agent"),
+                port,
+                args: command.args.clone(),
+            };
+            ssh::run(driver, remote, &options).await
+        }
+        "status" => status::run(driver, remote, port, &command.args).await,
+        _ => {
+            let options = journal::Options {
+                lines: command
+                    .given("lines")
+                    .and_then(|lines| lines.parse().ok())
+                    .unwrap_or(10),
+                follow: command.is("f") || command.is("follow"),
+                sudo: command.is("sudo"),
+                output: text("output"),
+                port,
+                args: command.args.clone(),
+            };
+            journal::run(driver, remote, &options).await
         }
     }
 }
