@@ -9,6 +9,7 @@ pub enum Exit {
     Missing,
     Conflict,
     Timeout,
+    Unsupported,
     /// What a program ended with that spoke for itself.
     Status(u8),
 }
@@ -22,6 +23,7 @@ impl Exit {
             Exit::Missing => 10,
             Exit::Conflict => 11,
             Exit::Timeout => 12,
+            Exit::Unsupported => 13,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! One verb a file.
 mod boxes;
+mod changes;
 mod completion;
 mod doctor;
 mod down;
 mod follow;
 mod gc;
+mod hosts;
 mod image;
 mod init;
 mod logs;
@@ -16,6 +18,7 @@ pub mod ssh_config;
 mod status;
 mod token;
 mod up;
+mod vagrant;
 mod validate;
 
 use crate::args::{Args, Verb};

@@ -11,12 +11,14 @@ use crate::config::Discovery;
 use crate::config::resolved::Settings;
 use crate::discovery::{self, Decision, Token};
 use crate::failure::{Exit, Failure};
+use crate::lab::Lab;
 use crate::project::Project;
 use crate::render::changes::{Change, Manifest, changes, digest};
 use crate::render::user_data::{self, Bootstrap, Services};
 use crate::render::{config_rb, vagrantfile};
 use crate::topology::{self, Node};
-use crate::{config, ui};
+use crate::vagrant::{DIR, has_machines};
+use crate::{config, lab, ui};
 
 /// Remembers what was rendered, and the nodes' token.
 const RECORD: &str = ".lab-rendered.json";
@@ -29,9 +31,11 @@ struct Record {
 }
 
 pub fn run(args: &Render) -> Result<(), Failure> {
-    let root = Project::find()?.root;
-    let settings = config::load(&root, args.settings.raw())?;
-    let nodes = topology::nodes(&settings, |_| true);
+    let project = Project::find()?;
+    let record = project.record()?.unwrap_or_default();
+    let settings = lab::settings(&project, &record, &args.settings.said())?;
+    let root = project.root;
+    let nodes = topology::nodes(&settings, topology::none_given, |_| true);
     let mut record = read_record(&args.dir)?;
     let (bootstrap, token) = bootstrap(&settings, &nodes, &record, &args.dir)?;
     let wanted = files(&root, &settings, &nodes, &bootstrap)?;
@@ -60,6 +64,15 @@ pub fn run(args: &Render) -> Result<(), Failure> {
         args.dir.display()
     ));
     Ok(())
+}
+
+/// What vagrant is to see of settings that have changed since.
+pub fn again(lab: &Lab) -> Result<(), Failure> {
+    run(&Render {
+        dir: lab.project.root.join(DIR),
+        force: false,
+        settings: crate::flags::Settings::default(),
+    })
 }
 
 /// How the nodes find each other, and the token to remember.
@@ -103,23 +116,6 @@ fn bootstrap(
         }
     };
     Ok((Bootstrap::Token(token.url.clone()), Some(token)))
-}
-
-/// Vagrant keeps each machine's id as long as there is the machine.
-fn has_machines(dir: &Path) -> bool {
-    let below = |path: &Path| {
-        fs::read_dir(path)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-            .collect::<Vec<_>>()
-    };
-    let machines = below(&dir.join(".vagrant/machines"));
-    machines
-        .iter()
-        .flat_map(|machine| below(machine))
-        .any(|provider| provider.join("id").exists())
 }
 
 fn files(

@@ -8,14 +8,20 @@ use labnode::cloudconfig::substitute::Values;
 use labnode::cloudconfig::validate::Severity;
 
 use crate::args::Validate;
+use crate::commands::render;
 use crate::failure::{Failure, Place};
+use crate::lab::Lab;
 use crate::project::Project;
-use crate::{config, topology, ui};
+use crate::provider::Provider;
+use crate::vagrant::Vagrant;
+use crate::{lab, topology, ui};
 
 pub fn run(args: &Validate) -> Result<(), Failure> {
-    let root = Project::find()?.root;
-    let settings = config::load(&root, args.settings.raw())?;
-    let nodes = topology::nodes(&settings, |_| true);
+    let project = Project::find()?;
+    let record = project.record()?.unwrap_or_default();
+    let settings = lab::settings(&project, &record, &args.settings.said())?;
+    let root = project.root;
+    let nodes = topology::nodes(&settings, topology::none_given, |_| true);
     // With the nodes that have them.
     let mut files: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     for node in &nodes {
@@ -60,6 +66,14 @@ pub fn run(args: &Validate) -> Result<(), Failure> {
             format!(": {}", nodes.join(" "))
         };
         ui::lines(&format!("{} is valid{of}", file.display()));
+    }
+    if record.provider != Provider::Local {
+        // Vagrant has an opinion of its own.
+        let lab = Lab::existing()?;
+        if let Some(vagrant) = Vagrant::of(&lab) {
+            render::again(&lab)?;
+            vagrant.run(&["validate"])?;
+        }
     }
     ui::lines("the lab is valid");
     Ok(())

@@ -9,7 +9,7 @@ pub mod resolved;
 mod value;
 pub mod yaml;
 
-pub use load::{file, load};
+pub use load::{file, load, num_instances};
 pub use value::{Origin, Setting, Typed, Value};
 
 /// How the members of the lab's cluster find each other.

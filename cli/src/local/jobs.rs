@@ -4,16 +4,63 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
+use super::protocol::Trouble;
+
 /// Units that are done only when other machines have answered them.
 const TOGETHER: [&str; 2] = ["etcd2.service", "etcd.service"];
 /// What starts those, and waits.
 const STARTERS: &str = "user-cloudinit@";
 
-/// The units whose jobs run, asked of systemd inside the node whose first process is `pid`.
+/// So much is shown of a failed unit's journal.
+const LINES: &str = "5";
+
+/// The units whose jobs run.
 pub async fn running(pid: i32) -> io::Result<Vec<String>> {
+    let list = ask(pid, &["systemctl", "list-jobs", "--no-legend", "--plain", "--full"]).await?;
+    Ok(parse(&list))
+}
+
+/// The units that have failed, with the ends of their journals.
+pub async fn failed(pid: i32) -> io::Result<Vec<Trouble>> {
+    let list = ask(
+        pid,
+        &[
+            "systemctl",
+            "list-units",
+            "--failed",
+            "--no-legend",
+            "--plain",
+            "--full",
+        ],
+    )
+    .await?;
+    let mut troubles = Vec::new();
+    for unit in list.lines().filter_map(|line| line.split_whitespace().next()) {
+        let journal = [
+            "journalctl",
+            "--no-pager",
+            "--quiet",
+            "--output=cat",
+            "--lines",
+            LINES,
+            "--unit",
+            unit,
+        ];
+        let log = ask(pid, &journal).await.unwrap_or_default();
+        troubles.push(Trouble {
+            unit: unit.to_string(),
+            log: log.lines().map(str::to_string).collect(),
+        });
+    }
+    Ok(troubles)
+}
+
+/// What a program says inside the node whose first process is `pid`.
+async fn ask(pid: i32, words: &[&str]) -> io::Result<String> {
     let output = Command::new("nsenter")
-        .args(["--target", &pid.to_string(), "--all", "/usr/bin/systemctl"])
-        .args(["list-jobs", "--no-legend", "--plain", "--full"])
+        .args(["--target", &pid.to_string(), "--all"])
+        .arg(format!("/usr/bin/{}", words[0]))
+        .args(&words[1..])
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .stdin(Stdio::null())
@@ -22,7 +69,7 @@ pub async fn running(pid: i32) -> io::Result<Vec<String>> {
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("nsenter: {error}")))?;
     match output.status.success() {
-        true => Ok(parse(&String::from_utf8_lossy(&output.stdout))),
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(io::Error::other(
             String::from_utf8_lossy(&output.stderr).trim().to_string(),
         )),

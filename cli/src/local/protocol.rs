@@ -67,9 +67,9 @@ pub enum Request {
         nodes: Vec<String>,
         force: bool,
     },
-    /// Down and up again.
+    /// Down and up again, as they are to be now.
     Reload {
-        nodes: Vec<String>,
+        nodes: Vec<NodeSpec>,
         files: Vec<(String, Vec<File>)>,
     },
     /// With their disks.
@@ -113,6 +113,9 @@ pub enum Event {
 pub enum Reason {
     /// Somebody else has what the lab needs.
     Conflict,
+    /// The machine has not what a node needs.
+    Missing,
+    Timeout,
     Other,
 }
 
@@ -126,6 +129,17 @@ pub struct NodeStatus {
     /// Since it was started.
     pub millis: u64,
     pub boots: u32,
+    /// Units that failed while it started.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
+}
+
+/// A unit of a node that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    pub unit: String,
+    /// The last lines of its journal.
+    pub log: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +149,8 @@ pub enum State {
     New,
     Booting,
     Ready,
+    /// On its way down.
+    Halting,
     Halted,
     Failed,
 }
@@ -145,6 +161,7 @@ impl std::fmt::Display for State {
             State::New => "new",
             State::Booting => "booting",
             State::Ready => "ready",
+            State::Halting => "halting",
             State::Halted => "halted",
             State::Failed => "failed",
         })

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::cgroup::Cgroup;
 use super::netns::{Interface, Netns};
 use super::node::{Host, Node};
-use super::protocol::{Event, Forward, LabSpec, NodeSpec, NodeStatus, Reason, Request, State};
+use super::protocol::{Event, Forward, LabSpec, NodeSpec, Reason, Request, State};
 use super::{forward, services};
 use crate::image;
 use crate::wire::{self, Port, Wire};
@@ -122,8 +122,8 @@ impl Supervisor {
                 client.finish(result).await
             }
             Request::Status => {
-                for status in self.all().await {
-                    client.say(&Event::Node(status)).await?;
+                for node in self.nodes(&[]).await {
+                    client.say(&Event::Node(node.look().await)).await?;
                 }
                 client.say(&Event::Done).await
             }
@@ -137,7 +137,7 @@ impl Supervisor {
                 client.finish(result).await
             }
             Request::Reload { nodes, files } => {
-                let result = self.reload(&nodes, &files, &mut client).await;
+                let result = self.reload(nodes, &files, &mut client).await;
                 client.finish(result).await
             }
             Request::Destroy { nodes } => {
@@ -166,10 +166,6 @@ impl Supervisor {
             .collect()
     }
 
-    async fn all(&self) -> Vec<NodeStatus> {
-        self.nodes(&[]).await.iter().map(|node| node.status()).collect()
-    }
-
     async fn up(&self, specs: Vec<NodeSpec>, forwards: &[Forward], client: &mut Client) -> io::Result<()> {
         let mut lab = self.lab.lock().await;
         let Some(lab_now) = lab.as_mut() else {
@@ -177,7 +173,7 @@ impl Supervisor {
         };
         let mut nodes = Vec::new();
         for spec in specs {
-            nodes.push(lab_now.node(&self.dir, spec));
+            nodes.push(lab_now.node(&self.dir, spec).await);
         }
         lab_now.forwards.set(forwards, &lab_now.nodes)?;
         drop(lab);
@@ -211,11 +207,17 @@ impl Supervisor {
 
     async fn reload(
         &self,
-        names: &[String],
+        specs: Vec<NodeSpec>,
         files: &[(String, Vec<super::disk::File>)],
         client: &mut Client,
     ) -> io::Result<()> {
-        let nodes = self.nodes(names).await;
+        let mut nodes = Vec::new();
+        let mut lab = self.lab.lock().await;
+        let lab_now = lab.as_mut().ok_or_else(|| io::Error::other("the lab has not begun"))?;
+        for spec in specs {
+            nodes.push(lab_now.node(&self.dir, spec).await);
+        }
+        drop(lab);
         for node in &nodes {
             node.halt(false).await;
             client.say(&Event::Node(node.status())).await?;
@@ -334,13 +336,14 @@ impl Lab {
         })
     }
 
-    /// The node of this name, made if it is new.
-    fn node(&mut self, dir: &Path, spec: NodeSpec) -> Arc<Node> {
+    /// The node of this name, made if it is new, and from now on as it is described.
+    async fn node(&mut self, dir: &Path, spec: NodeSpec) -> Arc<Node> {
         let known = self
             .nodes
             .get(&spec.name)
             .filter(|node| node.status().state != State::New);
         if let Some(node) = known {
+            node.change(spec).await;
             return node.clone();
         }
         let name = spec.name.clone();
@@ -378,7 +381,7 @@ async fn follow(nodes: &[Arc<Node>], client: &mut Client) -> io::Result<()> {
         tokio::spawn(async move {
             loop {
                 let now = status.borrow_and_update().clone();
-                let last = now.state != State::Booting;
+                let last = !matches!(now.state, State::Booting | State::Halting);
                 if changes.send(now).await.is_err() || last || status.changed().await.is_err() {
                     return;
                 }
@@ -389,17 +392,16 @@ async fn follow(nodes: &[Arc<Node>], client: &mut Client) -> io::Result<()> {
     while let Some(status) = changed.recv().await {
         client.say(&Event::Node(status)).await?;
     }
-    match nodes
-        .iter()
-        .map(|node| node.status())
-        .find(|status| status.state != State::Ready)
-    {
-        Some(status) => Err(io::Error::other(format!(
-            "{} is not up: {}",
-            status.name, status.detail
-        ))),
-        None => Ok(()),
-    }
+    let down = nodes.iter().find(|node| node.status().state != State::Ready);
+    down.map_or(Ok(()), |node| {
+        let status = node.status();
+        let kind = match node.misses() {
+            true => io::ErrorKind::Unsupported,
+            false => io::ErrorKind::Other,
+        };
+        let why = format!("{} is not up: {}", status.name, status.detail);
+        Err(io::Error::new(kind, why))
+    })
 }
 
 /// Root on the host, not of a namespace that an ordinary user made.
@@ -437,7 +439,11 @@ impl Client {
             what: "the lab cannot do that".into(),
             place: "its supervisor".into(),
             why: why.into(),
-            todo: "lab status".into(),
+            todo: match reason {
+                Reason::Missing => "lab doctor",
+                _ => "lab status",
+            }
+            .into(),
         })
         .await
     }
@@ -448,6 +454,8 @@ impl Client {
             Err(error) => {
                 let reason = match error.kind() {
                     io::ErrorKind::AddrInUse => Reason::Conflict,
+                    io::ErrorKind::Unsupported => Reason::Missing,
+                    io::ErrorKind::TimedOut => Reason::Timeout,
                     _ => Reason::Other,
                 };
                 self.fail(reason, &error.to_string()).await

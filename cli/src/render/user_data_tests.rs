@@ -10,7 +10,7 @@ const BOTH: Services = Services {
 };
 
 fn nodes() -> Vec<Node> {
-    let mut nodes = topology::nodes(&Settings::resolve(Raw::default()), |_| true);
+    let mut nodes = topology::nodes(&Settings::resolve(Raw::default()), topology::none_given, |_| true);
     nodes[1].metadata = [("role", "database"), ("disk", "ssd")]
         .map(|(k, v)| (k.to_string(), v.to_string()))
         .into();
