@@ -70,6 +70,9 @@ pub enum Verb {
     /// The process that a lab is; started by `lab up`
     #[command(hide = true)]
     Supervise { dir: PathBuf },
+    /// Removes the files of a node's users; started by `lab destroy`
+    #[command(hide = true)]
+    Erase { dir: PathBuf },
     /// A node's first process; started by the supervisor
     #[command(hide = true)]
     Boot { name: String },

@@ -44,6 +44,10 @@ pub struct Settings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub bare: Option<bool>,
 
+    /// Nodes have certificates of a CA of the lab's own, and the lab's etcd2 asks for them
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub certificates: Option<bool>,
+
     /// Ports of each node, and the host's that lead there: 80=8080,443=8443
     #[arg(long, value_name = "GUEST=HOST", value_parser = ports)]
     pub forwarded_ports: Option<Pairs>,

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::config::resolved::Settings;
@@ -13,12 +13,15 @@ use crate::discovery::{self, Decision};
 use crate::failure::{Exit, Failure};
 use crate::local::client::Supervisor;
 use crate::local::disk::{Content, File};
+use crate::local::health::Tls;
 use crate::local::protocol::{Event, Forward, ImageSpec, LabSpec, NodeSpec, Reason, Request};
 use crate::local::{DISCOVERY_PORT, HOST};
 use crate::project::{Made, Project, Record, cache_home, random_digits};
+use crate::render::certificates::Certificate;
 use crate::render::changes::digest;
 use crate::render::known_hosts::Host;
 use crate::render::user_data::{self, Bootstrap, Services};
+use crate::tls::{self, Authority};
 use crate::topology::{self, Node};
 use crate::{flags, image, ssh, ui};
 
@@ -244,6 +247,7 @@ impl Lab {
             cpus: cpus.map(f64::from),
             files,
             etcd: false,
+            tls: self.etcd_tls(node),
             part: false,
         })
     }
@@ -285,19 +289,41 @@ impl Lab {
             Some(url) if !self.settings.bare.value => Bootstrap::Token(url.clone()),
             _ => Bootstrap::Alone,
         };
+        let certificate = certificate(&self.settings, node, &self.tls())?;
         if let Some(file) = &node.user_data {
             let path = self.project.root.join(file);
             let text = fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
-            return user_data::personal(file, &text, node, &bootstrap).map(Some);
+            return user_data::personal(file, &text, node, &bootstrap, certificate.as_ref()).map(Some);
         }
-        if self.settings.bare.value && node.metadata.is_empty() {
+        if self.settings.bare.value && node.metadata.is_empty() && certificate.is_none() {
             return Ok(None);
         }
         let services = Services {
             etcd: self.starts_etcd(node),
             fleet: self.starts_etcd(node) && FLEET,
         };
-        Ok(Some(user_data::default(node, &bootstrap, services)))
+        Ok(Some(user_data::default(
+            node,
+            &bootstrap,
+            services,
+            certificate.as_ref(),
+        )))
+    }
+
+    /// Where its CA is, and its nodes' certificates.
+    pub fn tls(&self) -> PathBuf {
+        self.project.dir().join("tls")
+    }
+
+    /// How the lab's own etcd2 is asked.
+    fn etcd_tls(&self, node: &Node) -> Option<Tls> {
+        let certificates = &self.settings.certificates.value;
+        let [cert, key] = tls::paths(&self.tls(), &node.name);
+        (certificates.wanted && certificates.client).then(|| Tls {
+            ca: tls::ca_path(&self.tls()),
+            cert,
+            key,
+        })
     }
 
     /// Does the lab have the node start etcd? What a user's file starts is the user's.
@@ -393,6 +419,23 @@ impl Lab {
             _ => Err(io::Error::other(format!("the lab's discovery service says: {answer}"))),
         }
     }
+}
+
+/// A node's, of the CA that is kept there.
+pub fn certificate<'a>(settings: &'a Settings, node: &Node, dir: &Path) -> Result<Option<Certificate<'a>>, Failure> {
+    let settings = &settings.certificates.value;
+    if !settings.wanted {
+        return Ok(None);
+    }
+    let make = || {
+        let authority = Authority::at(dir)?;
+        let pair = authority.node(node)?;
+        let ca = authority.cert().to_string();
+        io::Result::Ok(Certificate { settings, ca, pair })
+    };
+    make()
+        .map(Some)
+        .map_err(|error| Failure::io("keep certificates in", dir, &error))
 }
 
 /// The settings of the lab that is here, or would be.

@@ -15,6 +15,7 @@ mod project;
 mod provider;
 mod render;
 mod ssh;
+mod tls;
 mod topology;
 mod ui;
 mod vagrant;

@@ -4,6 +4,7 @@
 //! .lab/lab.json      id, discovery token, ports, flags: what has to stay as it is while the lab lives
 //! .lab/lock          held by the command that changes the lab
 //! .lab/ssh/          id_ed25519[.pub], known_hosts, NODE (host keys)
+//! .lab/tls/          the lab's CA and its nodes' certificates, where the settings ask for them
 //! STATE/ID/          socket, lock, project, supervisor.log, discovery/, nodes/NAME/{upper,work,root,console.log}
 //! ```
 //! STATE is `$XDG_STATE_HOME/lab`: disks are not for a project's directory, which may be shared or copied.

@@ -16,6 +16,7 @@ pub mod python;
 pub mod services;
 pub mod tools;
 pub mod tree;
+pub mod user;
 pub mod writers;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,4 @@
 //! `lab down`, `lab halt`, `lab destroy`, `lab reload`: nodes go down, for a while or for good.
-use std::fs;
 use std::io::{IsTerminal, stdin};
 use std::time::{Duration, Instant};
 
@@ -11,10 +10,11 @@ use crate::failure::{Exit, Failure};
 use crate::lab::{Lab, ask};
 use crate::local::client::Supervisor;
 use crate::local::disk::File;
+use crate::local::erase::erase;
 use crate::local::leftovers;
 use crate::local::protocol::{NodeStatus, Request, State};
 use crate::vagrant::Vagrant;
-use crate::{ssh, ui};
+use crate::{ssh, tls, ui};
 
 /// Halts nodes; with the last of them, the supervisor.
 pub fn halt(args: &Halt) -> Result<(), Failure> {
@@ -64,6 +64,7 @@ pub fn destroy(args: &Destroy) -> Result<(), Failure> {
     for name in &nodes {
         // The next node of this name is another machine.
         ssh::forget(&lab.project.ssh(), name);
+        tls::forget(&lab.tls(), name);
         remove(&lab, &lab.state.join("nodes").join(name))?;
     }
     if whole {
@@ -174,10 +175,7 @@ pub fn end_if_idle(lab: &Lab) -> Result<(), Failure> {
 }
 
 fn remove(lab: &Lab, dir: &std::path::Path) -> Result<(), Failure> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(lab.cannot("remove the disks", error)),
-        _ => Ok(()),
-    }
+    erase(dir).map_err(|error| lab.cannot("remove the disks", error))
 }
 
 fn confirmed(nodes: &[String]) -> Result<bool, Failure> {

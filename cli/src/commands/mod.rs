@@ -55,6 +55,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Ok(())
         }
         Verb::Supervise { dir } => local::supervisor::run(&dir).map_err(|error| inner("the lab's supervisor", &error)),
+        Verb::Erase { dir } => local::erase::erase(&dir).map_err(|error| inner(&dir.display().to_string(), &error)),
         Verb::Boot { name } => Err(inner(&name, &local::boot::run(&name))),
     }
 }

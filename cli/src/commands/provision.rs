@@ -75,11 +75,24 @@ pub fn say_changes(lab: &Lab, node: &Node) {
         return;
     }
     ui::lines(&format!("{}: its user data changes", node.name));
+    let (old, new) = (without_keys(&old), without_keys(&new));
     for (sign, from, without) in [("-", &old, &new), ("+", &new, &old)] {
         for line in from.lines().filter(|line| !without.lines().any(|other| other == *line)) {
             ui::lines(&format!("  {sign} {line}"));
         }
     }
+}
+
+/// Nobody wants keys on the screen.
+fn without_keys(text: &str) -> String {
+    let mut inside = false;
+    let line = |line: &str| {
+        let (begins, ends) = (line.contains("-----BEGIN "), line.contains("-----END "));
+        let shown = !inside;
+        inside = (inside || begins && line.contains("PRIVATE KEY-----")) && !ends;
+        shown.then(|| format!("{line}\n"))
+    };
+    text.lines().filter_map(line).collect()
 }
 
 pub fn ssh(lab: &Lab, node: &Node, script: &str, input: &str) -> Result<String, String> {

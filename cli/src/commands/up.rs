@@ -13,6 +13,7 @@ use crate::project::Project;
 use crate::provider::Provider;
 use crate::topology::Node;
 use crate::ui;
+use crate::vagrant::{Vagrant, has_machines};
 
 /// So often ports are chosen.
 const PORTS: usize = 5;
@@ -67,7 +68,11 @@ fn open(args: &Up) -> Result<Lab, Failure> {
             ),
         ));
     }
-    let (is, lives) = (lab.record.provider.clone(), lab.before.num_instances > 0);
+    let is = lab.record.provider.clone();
+    let lives = match Vagrant::of(&lab) {
+        Some(vagrant) => has_machines(&vagrant.dir),
+        None => lab.before.num_instances > 0,
+    };
     if let Some(provider) = args.provider.clone().filter(|provider| *provider != is) {
         if lives {
             return Err(Failure::new(
@@ -201,6 +206,18 @@ fn plan(lab: &Lab, names: &[String], now: &[NodeStatus]) -> String {
     ui::table(&rows)
 }
 
+/// What shows the lab's certificates where they are asked for.
+fn etcdctl(lab: &Lab) -> String {
+    let certificates = &lab.settings.certificates.value;
+    let dir = &certificates.dir;
+    match certificates.wanted && certificates.client {
+        false => "etcdctl".to_string(),
+        true => format!(
+            "sudo etcdctl --endpoint https://127.0.0.1:2379 --ca-file {dir}/ca.crt --cert-file {dir}/node.crt --key-file {dir}/node.key"
+        ),
+    }
+}
+
 fn next(lab: &Lab) -> String {
     let first = &lab.nodes[0].name;
     let mut rows = vec![
@@ -210,7 +227,7 @@ fn next(lab: &Lab) -> String {
     if lab.starts_etcd(&lab.nodes[0]) {
         rows.push([
             "the cluster".into(),
-            ui::command(&format!("ssh {first} -- etcdctl cluster-health")),
+            ui::command(&format!("ssh {first} -- {} cluster-health", etcdctl(lab))),
         ]);
     }
     rows.push(["stop, keep the disks".into(), ui::command("halt")]);

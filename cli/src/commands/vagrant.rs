@@ -22,7 +22,6 @@ pub fn up(args: &Up, lab: Lab) -> Result<(), Failure> {
         ));
         return Ok(());
     }
-    let is_new = lab.project.record()?.is_none();
     let _lock = lab.project.lock()?;
     lab.project.save(&lab.record)?;
     let render = Render {
@@ -30,12 +29,8 @@ pub fn up(args: &Up, lab: Lab) -> Result<(), Failure> {
         force: false,
         settings: args.settings.clone(),
     };
-    let result = render::run(&render).and_then(|()| vagrant.run(&up_words(args, &vagrant)));
-    // A lab that has no machines and had none never began.
-    if result.is_err() && is_new && !has_machines(&vagrant.dir) {
-        lab.project.remove()?;
-    }
-    result?;
+    render::write_all(&render)?;
+    vagrant.run(&up_words(args, &vagrant))?;
     if args.reload {
         vagrant.run(&["reload", "--provision"])?;
     }
@@ -65,7 +60,11 @@ pub fn verb(vagrant: &Vagrant, lab: &Lab, words: &[&str], nodes: &[String]) -> R
 
 pub fn destroy(vagrant: &Vagrant, lab: &Lab, force: bool, nodes: &[String]) -> Result<(), Failure> {
     let words: &[&str] = if force { &["destroy", "-f"] } else { &["destroy"] };
-    verb(vagrant, lab, words, nodes)?;
+    lab.named(nodes)?;
+    // Without a machine there is nobody to ask, and the provider may be what is missing.
+    if has_machines(&vagrant.dir) {
+        verb(vagrant, lab, words, nodes)?;
+    }
     if !has_machines(&vagrant.dir) {
         ssh_config::forget(lab)?;
         lab.project.remove()?;

@@ -3,16 +3,20 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use labnode::ca::authority;
 use labnode::cloudconfig::strict::{self, Problem};
 use labnode::cloudconfig::substitute::Values;
 use labnode::cloudconfig::validate::Severity;
 
 use crate::args::Validate;
 use crate::commands::render;
+use crate::config::resolved::Settings;
 use crate::failure::{Failure, Place};
 use crate::lab::Lab;
 use crate::project::Project;
 use crate::provider::Provider;
+use crate::render::certificates::Certificate;
+use crate::topology::Node;
 use crate::vagrant::Vagrant;
 use crate::{lab, topology, ui};
 
@@ -34,6 +38,9 @@ pub fn run(args: &Validate) -> Result<(), Failure> {
     }
     let address = nodes[0].address.to_string();
     for file in files.keys() {
+        if settings.certificates.value.wanted {
+            check_certificates(&settings, &nodes[0], file, &root)?;
+        }
         let mut problems = problems(&file.display().to_string(), &root.join(file), &address)?;
         if let Some(last) = problems.pop() {
             problems.iter().for_each(ui::failure);
@@ -77,6 +84,18 @@ pub fn run(args: &Validate) -> Result<(), Failure> {
     }
     ui::lines("the lab is valid");
     Ok(())
+}
+
+/// Is there a place for them in that file?
+fn check_certificates(settings: &Settings, node: &Node, file: &Path, root: &Path) -> Result<(), Failure> {
+    let path = root.join(file);
+    let text = fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
+    // Any will do.
+    let ca = authority::new().and_then(|ca| Ok((authority::host(&ca, &node.name, &[], &[], 1)?, ca.cert)));
+    let (pair, ca) = ca.map_err(|why| Failure::io("check", &path, &std::io::Error::other(why)))?;
+    let settings = &settings.certificates.value;
+    let certificate = Certificate { settings, ca, pair };
+    certificate.insert(&file.display().to_string(), &text).map(drop)
 }
 
 /// Everything that is wrong with a file of user data.

@@ -9,17 +9,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixDatagram};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsConnector;
 
 use super::boot;
 use super::cgroup::Cgroup;
 use super::clone::{Exit, Process, Program};
 use super::console::Console;
 use super::disk::Disk;
+use super::health;
 use super::jobs;
 use super::limits;
 use super::netns::{Interface, Netns};
@@ -337,7 +339,8 @@ impl Node {
         }
         if wish.etcd {
             say("etcd");
-            while !self.etcd_is_healthy().await {
+            let tls = wish.tls.as_ref().and_then(|tls| health::connector(tls).ok());
+            while !self.etcd_is_healthy(tls.as_ref()).await {
                 sleep(PROBE).await;
             }
         }
@@ -364,14 +367,8 @@ impl Node {
         matches!(timeout(GRACE, stream.read_exact(&mut banner)).await, Ok(Ok(_)) if &banner == b"SSH-")
     }
 
-    async fn etcd_is_healthy(&self) -> bool {
-        let ask = async {
-            let mut stream = self.connect(ETCD).await?;
-            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").await?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await?;
-            io::Result::Ok(answer.contains("\"health\": \"true\""))
-        };
+    async fn etcd_is_healthy(&self, tls: Option<&TlsConnector>) -> bool {
+        let ask = async { health::of_etcd(self.connect(ETCD).await?, self.spec.address, tls).await };
         matches!(timeout(GRACE, ask).await, Ok(Ok(true)))
     }
 

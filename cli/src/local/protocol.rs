@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::disk::File;
+use super::health::Tls;
 
 /// A lab, as its supervisor has to know it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub struct NodeSpec {
     pub files: Vec<File>,
     /// Ready only once its etcd says that it is healthy.
     pub etcd: bool,
+    /// How that is asked, where it speaks TLS.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// Others of its cluster may be down: what waits for them is not waited for.
     pub part: bool,
 }

@@ -81,8 +81,11 @@ impl Vagrant {
     pub fn ask(&self, words: &[&str]) -> Result<String, Failure> {
         let output = self.command(words).stdin(Stdio::null()).output();
         let output = output.map_err(|error| self.missing(&error))?;
-        self.judge(words, output.status, &String::from_utf8_lossy(&output.stderr))?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        // Machine-readable errors are on standard output.
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stderr), words::errors(&text));
+        self.judge(words, output.status, &said)?;
+        Ok(text)
     }
 
     /// In our place: what it ends with is what we end with.

@@ -30,10 +30,7 @@ pub fn machines(text: &str) -> Vec<Machine> {
         let Some(machine) = machines.iter_mut().find(|machine| machine.name == name) else {
             continue;
         };
-        let data = data
-            .replace("%!(VAGRANT_COMMA)", ",")
-            .replace("\\n", " ")
-            .replace("\\r", "");
+        let data = unescaped(data).replace("\\n", " ");
         match kind {
             "provider-name" => machine.provider = data,
             "state" => machine.state = data,
@@ -43,6 +40,20 @@ pub fn machines(text: &str) -> Vec<Machine> {
     }
     machines.retain(|machine| !machine.state.is_empty());
     machines
+}
+
+/// What machine-readable lines `TIME,,error-exit,KIND,TEXT` say, as people read it.
+pub fn errors(text: &str) -> String {
+    let texts = text.lines().filter_map(|line| {
+        let mut fields = line.splitn(5, ',').skip(2);
+        (fields.next()? == "error-exit").then(|| fields.nth(1)).flatten()
+    });
+    let texts: Vec<String> = texts.map(|text| unescaped(text).replace("\\n", "\n")).collect();
+    texts.join("\n")
+}
+
+fn unescaped(text: &str) -> String {
+    text.replace("%!(VAGRANT_COMMA)", ",").replace("\\r", "")
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,14 +127,12 @@ pub fn diagnose(said: &str) -> Diagnosis {
     let text = lines.join(" ");
     let known = KNOWN.iter().find(|(words, _, _)| text.contains(words));
     let (exit, todo) = known.map_or((Exit::Failed, ""), |(_, exit, todo)| (*exit, *todo));
-    // From the line on that is known; what comes before is what it did.
+    // From the line on where that begins; what comes before is what it did.
     let from = known.and_then(|(words, _, _)| {
         let begin = |at: &usize| lines[*at..].join(" ").contains(words);
         (0..lines.len()).rev().find(begin)
     });
-    let from = from
-        .unwrap_or(lines.len().saturating_sub(4))
-        .saturating_sub(usize::from(from.is_some()));
+    let from = from.unwrap_or(lines.len().saturating_sub(4));
     let why: Vec<&str> = lines[from..].iter().copied().take(5).collect();
     Diagnosis {
         exit,
@@ -147,6 +156,8 @@ mod tests {
             detail: "It is not there, run `up` then.".into(),
         };
         assert_eq!(machines(text), [expected]);
+        let error = "1,,error-exit,Vagrant::Errors::X,One%!(VAGRANT_COMMA)\\ntwo\n";
+        assert_eq!(errors(error), "One,\ntwo");
         assert_eq!(machines("nonsense\n1,a\n"), []);
     }
 

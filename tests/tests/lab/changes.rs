@@ -1,6 +1,6 @@
 //! Settings that change while the lab lives: what flags said stays, and what the files say by now is had by the next `up`.
 use corelab_tests::eventually;
-use corelab_tests::lab::Lab;
+use corelab_tests::lab::{Lab, Who};
 
 /// A row of the table of settings.
 #[track_caller]
@@ -21,9 +21,8 @@ fn names(lab: &Lab) -> Vec<String> {
         .collect()
 }
 
-#[test]
-fn what_flags_said_is_meant_for_the_labs_life() {
-    let lab = Lab::new();
+fn what_flags_said_is_meant_for_the_labs_life(who: Who) {
+    let lab = Lab::of(who);
     lab.write("lab.yaml", "num_instances: 1\nvm_memory: 512\n");
     lab.ok(&[
         "up",
@@ -81,9 +80,8 @@ fn what_flags_said_is_meant_for_the_labs_life() {
     lab.gone();
 }
 
-#[test]
-fn nodes_come_with_a_larger_number_and_go_only_when_somebody_says_so() {
-    let lab = Lab::bare(2);
+fn nodes_come_with_a_larger_number_and_go_only_when_somebody_says_so(who: Who) {
+    let lab = Lab::bare_of(who, 2);
     lab.ok(&["up"]);
     lab.write("lab.yaml", "num_instances: 3\nbare: true\n");
     let plan = lab.ok(&["up", "--dry-run"]);
@@ -132,9 +130,8 @@ fn memory_limit(lab: &Lab, node: &str) -> Option<u64> {
         .map(|bytes| bytes >> 20)
 }
 
-#[test]
-fn limits_change_while_a_node_runs_and_stay_through_halt_and_reload() {
-    let lab = Lab::new();
+fn limits_change_while_a_node_runs_and_stay_through_halt_and_reload(who: Who) {
+    let lab = Lab::of(who);
     let yaml = |memory: u32| format!("num_instances: 1\nbare: true\nvm_memory: {memory}\n");
     lab.write("lab.yaml", &yaml(512));
     let said = lab.ok(&["up"]);
@@ -166,9 +163,8 @@ fn limits_change_while_a_node_runs_and_stay_through_halt_and_reload() {
     lab.gone();
 }
 
-#[test]
-fn limits_that_came_while_a_node_was_down_hold_when_it_starts() {
-    let lab = Lab::new();
+fn limits_that_came_while_a_node_was_down_hold_when_it_starts(who: Who) {
+    let lab = Lab::of(who);
     lab.write("lab.yaml", "num_instances: 2\nbare: true\nvm_memory: 512\n");
     let limited = !lab.ok(&["up"]).contains("memory is not limited");
     // The other one keeps the supervisor alive.
@@ -190,9 +186,8 @@ fn limits_that_came_while_a_node_was_down_hold_when_it_starts() {
     lab.gone();
 }
 
-#[test]
-fn forwarded_ports_open_and_close_while_nodes_run() {
-    let lab = Lab::new();
+fn forwarded_ports_open_and_close_while_nodes_run(who: Who) {
+    let lab = Lab::of(who);
     lab.write("lab.yaml", "num_instances: 1\n");
     lab.ok(&["up"]);
     let ports = corelab_tests::ports::claim_row(2);
@@ -222,9 +217,8 @@ fn forwarded_ports_open_and_close_while_nodes_run() {
     lab.gone();
 }
 
-#[test]
-fn user_data_and_metadata_wait_for_a_provision() {
-    let lab = Lab::new();
+fn user_data_and_metadata_wait_for_a_provision(who: Who) {
+    let lab = Lab::of(who);
     lab.write("lab.yaml", "num_instances: 2\nuser_data: mine\n");
     let script = |word: &str| format!("#!/bin/sh\necho {word} >> /var/lib/ran\n");
     lab.write("mine", &script("one"));
@@ -249,9 +243,8 @@ fn user_data_and_metadata_wait_for_a_provision() {
     lab.gone();
 }
 
-#[test]
-fn a_unit_that_fails_is_told_with_its_journal_and_the_node_is_ready() {
-    let lab = Lab::new();
+fn a_unit_that_fails_is_told_with_its_journal_and_the_node_is_ready(who: Who) {
+    let lab = Lab::of(who);
     lab.write("lab.yaml", "num_instances: 1\nuser_data: mine\n");
     lab.write(
         "mine",
@@ -282,9 +275,8 @@ coreos:
     lab.gone();
 }
 
-#[test]
-fn a_node_on_its_way_down_is_shown_as_such() {
-    let lab = Lab::new();
+fn a_node_on_its_way_down_is_shown_as_such(who: Who) {
+    let lab = Lab::of(who);
     lab.write("lab.yaml", "num_instances: 1\nuser_data: mine\n");
     // Lasts until somebody lets it end.
     lab.write(
@@ -310,4 +302,15 @@ coreos:
     lab.ok(&["halt", "--force"]);
     assert_eq!(lab.node("core-01")["state"], "halted");
     lab.gone();
+}
+
+corelab_tests::for_everybody! {
+    what_flags_said_is_meant_for_the_labs_life
+    nodes_come_with_a_larger_number_and_go_only_when_somebody_says_so
+    limits_change_while_a_node_runs_and_stay_through_halt_and_reload
+    limits_that_came_while_a_node_was_down_hold_when_it_starts
+    forwarded_ports_open_and_close_while_nodes_run
+    user_data_and_metadata_wait_for_a_provision
+    a_unit_that_fails_is_told_with_its_journal_and_the_node_is_ready
+    a_node_on_its_way_down_is_shown_as_such
 }
