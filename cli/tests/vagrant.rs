@@ -113,11 +113,10 @@ fn pairwise() -> Vec<Vec<usize>> {
         all.map(|(one, two)| (one, row[one], two, row[two])).collect()
     };
     let mut missing = BTreeSet::new();
-    for one in 0..FACTORS.len() {
-        for two in 0..one {
-            for of_one in 0..FACTORS[one].1.len() {
-                missing.extend((0..FACTORS[two].1.len()).map(|of_two| (one, of_one, two, of_two)));
-            }
+    for (one, (_, ones)) in FACTORS.iter().enumerate() {
+        for (two, (_, twos)) in FACTORS.iter().enumerate().take(one) {
+            let both = (0..ones.len()).flat_map(|of_one| (0..twos.len()).map(move |of_two| (of_one, of_two)));
+            missing.extend(both.map(|(of_one, of_two)| (one, of_one, two, of_two)));
         }
     }
     let mut rows = Vec::new();

@@ -152,7 +152,7 @@ impl Node {
             .await
             .as_ref()
             .filter(|_| status.state == State::Ready)
-            && Path::new(&format!("/proc/{}/root/run/nologin", running.process.pid)).exists()
+            && nologin(running.process.pid).exists()
         {
             status.state = State::Halting;
         }
@@ -461,6 +461,11 @@ fn explain<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
 /// As above, of what the machine has to have.
 fn need<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(io::ErrorKind::Unsupported, format!("{what}: {error}")))
+}
+
+/// What systemd puts there when nobody is to log in any more.
+fn nologin(pid: i32) -> PathBuf {
+    Path::new("/proc").join(pid.to_string()).join("root/run/nologin")
 }
 
 /// The last lines of a console.
