@@ -504,17 +504,20 @@ pub fn refused(reason: Reason, what: String, place: String, why: String, todo: S
     Failure::new(exit, what, place, why, todo)
 }
 
+/// Where the image is, or would be: a distribution has it beside its programs.
+pub fn archive() -> PathBuf {
+    let name = image::archive_name();
+    let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name(&name));
+    beside
+        .filter(|beside| beside.exists())
+        .unwrap_or_else(|| cache_home().join("images").join(name))
+}
+
 /// What nodes are made of: the archive, built if it is missing, and the program.
 pub fn image() -> Result<ImageSpec, Failure> {
     let cache = cache_home().join("images");
-    let mut archive = cache.join(image::archive_name());
-    // A distribution has it beside its programs.
-    let beside = std::env::current_exe()
-        .ok()
-        .map(|exe| exe.with_file_name(image::archive_name()));
-    if let Some(beside) = beside.filter(|beside| beside.exists()) {
-        archive = beside;
-    } else if !archive.exists() {
+    let archive = archive();
+    if !archive.exists() {
         let began = Instant::now();
         let bar = ui::Progress::new("image", image::STEPS);
         image::build(&archive, |line| bar.step(line)).map_err(|error| {

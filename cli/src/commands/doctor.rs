@@ -8,8 +8,7 @@ use crate::args::{Doctor, Format};
 use crate::failure::{Exit, Failure};
 use crate::local::limits::{self, Controller};
 use crate::local::probe;
-use crate::project::cache_home;
-use crate::{image, ui};
+use crate::{lab, ui};
 
 struct Check {
     name: &'static str,
@@ -128,7 +127,7 @@ fn checks() -> Vec<Check> {
     if !rustix::process::geteuid().is_root() {
         checks.push(program("newuidmap", LOCAL, "sudo apt-get install -y uidmap"));
     }
-    if !cache_home().join("images").join(image::archive_name()).exists() {
+    if !lab::archive().exists() {
         checks.push(program("mmdebstrap", LOCAL, "sudo apt-get install -y mmdebstrap"));
     }
     for controller in [Controller::Memory, Controller::Cpu] {
