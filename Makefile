@@ -50,7 +50,7 @@ dist:
 	cargo build --release --locked -p labnode -p lab
 	bin=$${CARGO_TARGET_DIR:-target}/release && $$bin/lab image build && \
 	rm -rf target/dist && mkdir -p target/dist/corelab && \
-	cp $$bin/lab $$bin/labnode "$$($$bin/lab image path)" README.md LICENSE-* target/dist/corelab/ && \
+	cp -r $$bin/lab $$bin/labnode "$$($$bin/lab image path)" README.md docs LICENSE-* target/dist/corelab/ && \
 	strip target/dist/corelab/lab target/dist/corelab/labnode && \
 	tar -C target/dist -czf target/corelab-$$(uname -m).tar.gz corelab && ls -l target/corelab-*.tar.gz
 

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use crate::exercise::args::{Back, Exercises, Learn, Prove};
 pub use crate::faults::args::{FaultVerb, Heal};
-pub use crate::flags::{BoxVerb, Completion, Render, Token, Validate};
-use crate::topology::MAX_NODES;
+pub use crate::flags::{BoxVerb, Completion, Render, Settings, Token, Validate};
+use crate::provider::Provider;
 
 /// A cluster of machines on this one: real systemd, real ssh, real failures.
 #[derive(Debug, Parser)]
@@ -87,6 +87,9 @@ pub enum Verb {
     /// The process that a lab is; started by `lab up`
     #[command(hide = true)]
     Supervise { dir: PathBuf },
+    /// Removes the files of a node's users; started by `lab destroy`
+    #[command(hide = true)]
+    Erase { dir: PathBuf },
     /// A node's first process; started by the supervisor
     #[command(hide = true)]
     Boot { name: String },
@@ -97,9 +100,13 @@ pub struct Up {
     /// Only these nodes
     pub nodes: Vec<String>,
 
-    /// How many nodes, core-01 and up [default: what the lab has, or 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_NODES)))]
-    pub num_instances: Option<u8>,
+    /// What nodes are: local, vagrant, or a provider of vagrant's [default: what the lab has, or local]
+    #[arg(long)]
+    pub provider: Option<Provider>,
+
+    /// Reload nodes whose user data has changed
+    #[arg(long)]
+    pub reload: bool,
 
     /// Do not wait longer than this; the nodes run on
     #[arg(long, value_name = "SECONDS")]
@@ -108,6 +115,9 @@ pub struct Up {
     /// Only tell what would be done
     #[arg(long)]
     pub dry_run: bool,
+
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 #[derive(Debug, clap::Args)]
@@ -280,7 +290,8 @@ pub enum Format {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check is red, 10 something needed is missing, 11 conflict, 12 timeout";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check is red, 10 something needed is missing, 11 conflict,
+12 timeout, 13 not for this kind of nodes";
 
 #[cfg(test)]
 mod tests {
@@ -291,6 +302,54 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_setting_has_a_flag_and_a_wrong_value_is_refused() {
+        use crate::config::raw::Raw;
+        let command = Args::command();
+        let up = command.find_subcommand("up").expect("up");
+        for name in Raw::NAMES {
+            let long = name.replace('_', "-");
+            assert!(up.get_arguments().any(|arg| arg.get_long() == Some(&long)), "--{long}");
+        }
+        let parse = |flag: &str| Args::try_parse_from(["lab", "up", flag]).is_ok();
+        for (flag, fits) in [
+            ("--bare", true),
+            ("--bare=false", true),
+            ("--forwarded-ports=80=8080,443=8443", true),
+            ("--forwarded-ports=80", false),
+            ("--forwarded-ports=80=99999", false),
+            ("--vm-memory=1", false),
+        ] {
+            assert_eq!(parse(flag), fits, "{flag}");
+        }
+    }
+
+    #[test]
+    fn what_flags_said_is_the_same_after_it_was_kept() {
+        use crate::config::{Origin, Value};
+        let words = [
+            "lab",
+            "up",
+            "--num-instances=2",
+            "--bare=false",
+            "--forwarded-ports=80=8080",
+            "--discovery=none",
+            "--shared-folders=./a=/a,80=/b",
+            "--image-version=1122.2",
+        ];
+        let Verb::Up(up) = Args::try_parse_from(words).expect("flags").verb else {
+            panic!("another verb");
+        };
+        let said = up.settings.said();
+        let kept = said
+            .iter()
+            .map(|(name, value)| (name.clone(), Value::from_json(&value.to_json())))
+            .collect();
+        let [now, then] = [&said, &kept].map(|said| crate::flags::raw(said, Origin::Flag).expect("settings"));
+        assert_eq!(now, then);
+        assert_eq!(now.num_instances.expect("said").origin.to_string(), "--num-instances");
     }
 
     #[test]

@@ -81,13 +81,16 @@ fn read(status: u16, body: &str) -> Result<String, String> {
 
 pub fn fetch(service: &str, size: u8) -> Result<Token, Failure> {
     let url = request(service, size);
-    let failure = |why: String| {
+    let failure = |exit: Exit, why: String| {
         let what = format!("no token for {size} members");
         let todo = "lab token --url URL for another service; `discovery: own` in lab.yaml needs none from outside";
-        Failure::new(Exit::Failed, what, &url, why, todo)
+        Failure::new(exit, what, &url, why, todo)
     };
-    let answer = crate::http::text(&url, PATIENCE).map_err(failure)?;
-    let token = read(answer.0, &answer.1).map_err(failure)?;
+    let answer = crate::http::text(&url, PATIENCE).map_err(|error| {
+        let exit = if error.is_timeout { Exit::Timeout } else { Exit::Failed };
+        failure(exit, error.why)
+    })?;
+    let token = read(answer.0, &answer.1).map_err(|why| failure(Exit::Failed, why))?;
     Ok(Token {
         url: token,
         from: service.to_string(),

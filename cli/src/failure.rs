@@ -11,6 +11,7 @@ pub enum Exit {
     Missing,
     Conflict,
     Timeout,
+    Unsupported,
     /// What a program ended with that spoke for itself.
     Status(u8),
 }
@@ -25,6 +26,7 @@ impl Exit {
             Exit::Missing => 10,
             Exit::Conflict => 11,
             Exit::Timeout => 12,
+            Exit::Unsupported => 13,
         }
     }
 }

@@ -23,18 +23,28 @@ pub fn client() -> Result<reqwest::Client, String> {
     builder.build().map_err(|error| reason(&error))
 }
 
+/// Why there is no answer, and whether that is for the time it took.
+pub struct Error {
+    pub why: String,
+    pub is_timeout: bool,
+}
+
+impl From<reqwest::Error> for Error {
+    fn from(error: reqwest::Error) -> Error {
+        Error {
+            why: reason(&error),
+            is_timeout: error.is_timeout(),
+        }
+    }
+}
+
 /// Status and body.
-pub fn text(url: &str, patience: Duration) -> Result<(u16, String), String> {
-    let client = client()?;
+pub fn text(url: &str, patience: Duration) -> Result<(u16, String), Error> {
+    let client = client().map_err(|why| Error { why, is_timeout: false })?;
     block_on(async {
-        let answer = client
-            .get(url)
-            .timeout(patience)
-            .send()
-            .await
-            .map_err(|error| reason(&error))?;
+        let answer = client.get(url).timeout(patience).send().await?;
         let status = answer.status().as_u16();
-        Ok((status, answer.text().await.map_err(|error| reason(&error))?))
+        Ok((status, answer.text().await?))
     })
 }
 

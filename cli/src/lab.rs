@@ -1,25 +1,29 @@
 //! A lab as the commands see it: settings and record to nodes, and nodes to what the supervisor has to know.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::config::resolved::Settings;
-use crate::config::{self, Discovery, Origin, Typed, raw::Raw};
+use crate::config::{self, Discovery, Origin, Typed, Value};
 use crate::discovery::{self, Decision};
 use crate::failure::{Exit, Failure};
 use crate::local::client::Supervisor;
 use crate::local::disk::{Content, File};
+use crate::local::health::Tls;
 use crate::local::protocol::{Event, Forward, ImageSpec, LabSpec, NodeSpec, Reason, Request};
 use crate::local::{DISCOVERY_PORT, HOST};
-use crate::project::{Project, Record, cache_home, random_digits};
+use crate::project::{Made, Project, Record, cache_home, random_digits};
+use crate::render::certificates::Certificate;
+use crate::render::changes::digest;
 use crate::render::known_hosts::Host;
 use crate::render::user_data::{self, Bootstrap, Services};
+use crate::tls::{self, Authority};
 use crate::topology::{self, Node};
-use crate::{image, ssh, ui};
+use crate::{flags, image, ssh, ui};
 
 /// Of core, the user that everybody logs in as, as the image has it.
 const HOME: &str = "/home/core";
@@ -36,60 +40,113 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Lab {
     pub project: Project,
     pub record: Record,
+    /// The record as it was found.
+    pub before: Record,
     pub settings: Settings,
+    /// Those that the settings ask for, then those that are there beyond them.
     pub nodes: Vec<Node>,
     pub state: PathBuf,
+    /// The settings ask for other names than those that its nodes have.
+    pub renamed: Option<Typed<String>>,
 }
 
 impl Lab {
-    /// The lab that is here, or the one that its settings would make.
-    pub fn open(num_instances: Option<u8>) -> Result<Lab, Failure> {
+    /// The lab that is here, or the one that its settings would make, with flags for the rest of its life.
+    pub fn open(flags: &BTreeMap<String, Value>) -> Result<Lab, Failure> {
         let project = Project::find()?;
         let record = project.record()?.unwrap_or_else(Record::new);
-        Lab::of(project, record, num_instances)
+        let mut lab = Lab::of(project, record, flags)?;
+        lab.record.environment = config::num_instances().or(lab.record.environment);
+        Ok(lab)
     }
 
     pub fn existing() -> Result<Lab, Failure> {
         let project = Project::find()?;
         let record = project.existing()?;
-        Lab::of(project, record, None)
+        Lab::of(project, record, &BTreeMap::new())
     }
 
-    fn of(project: Project, mut record: Record, num_instances: Option<u8>) -> Result<Lab, Failure> {
-        let known = Some(record.num_instances).filter(|count| *count > 0);
-        // A lab keeps its size, whatever the files say by now, until a flag says otherwise.
-        let typed = match num_instances {
-            Some(count) => Some(Typed::new(count, Origin::Flag("num-instances"))),
-            None => known.map(|count| Typed::new(count, Origin::Lab)),
-        };
-        let raw = Raw {
-            num_instances: typed,
-            ..Raw::default()
-        };
-        let settings = config::load(&project.root, raw)?;
+    fn of(project: Project, before: Record, flags: &BTreeMap<String, Value>) -> Result<Lab, Failure> {
+        let mut record = before.clone();
+        let state = record.state()?;
+        let mut settings = settings(&project, &record, flags)?;
+        record
+            .flags
+            .extend(flags.iter().map(|(name, value)| (name.clone(), value.to_json())));
+        let exists = |name: &str| state.join("nodes").join(name).exists();
+        let most = record.num_instances.max(settings.num_instances.value);
+        let mut renamed = None;
+        let old = record.prefix.clone();
+        if !old.is_empty()
+            && old != settings.instance_name_prefix.value
+            && (1..=most).any(|index| exists(&topology::name(&old, index)))
+        {
+            let kept = Typed::new(old, Origin::Lab);
+            renamed = Some(std::mem::replace(&mut settings.instance_name_prefix, kept));
+        }
         let ours: BTreeSet<u16> = record.forwards.iter().map(|forward| forward.host).collect();
         let is_free = |port| ours.contains(&port) || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        let mut nodes = topology::nodes(&settings, is_free);
+        // A node that somebody has is not gone because a file asks for fewer.
+        let wanted = settings.num_instances.value;
+        let mut all = settings.clone();
+        all.num_instances.value = most;
+        let asked = topology::asked(&settings);
         // What was given out once stays, so that a saved ssh-config stays true.
-        for node in &mut nodes {
-            for forward in &mut node.forwards {
-                let given = record
-                    .forwards
-                    .iter()
-                    .find(|given| given.node == node.name && given.guest == forward.guest);
-                forward.host = given.map_or(forward.host, |given| given.host);
-            }
-        }
-        record.num_instances = settings.num_instances.value;
+        let given = |node: &str, guest: u16| {
+            let is_it = |forward: &&Forward| forward.node == node && forward.guest == guest;
+            let stays = guest == topology::SSH || record.asked.get(&guest) == asked.get(&guest);
+            record
+                .forwards
+                .iter()
+                .find(is_it)
+                .filter(|_| stays)
+                .map(|given| given.host)
+        };
+        let mut nodes = topology::nodes(&all, given, is_free);
+        nodes.retain(|node| node.index <= wanted || exists(&node.name));
+        record.num_instances = most;
+        record.prefix.clone_from(&settings.instance_name_prefix.value);
         record.forwards = forwards(&nodes);
-        let state = record.state()?;
+        record.asked = asked;
         Ok(Lab {
             project,
             record,
+            before,
             settings,
             nodes,
             state,
+            renamed,
         })
+    }
+
+    /// Those that the settings ask for.
+    pub fn wanted(&self) -> &[Node] {
+        let count = self.nodes.iter().filter(|node| !self.is_surplus(node)).count();
+        &self.nodes[..count]
+    }
+
+    /// Is it there beyond what the settings ask for?
+    pub fn is_surplus(&self, node: &Node) -> bool {
+        node.index > self.settings.num_instances.value
+    }
+
+    /// What a node is to be now, for the record and for comparing with it.
+    pub fn made(&self, node: &Node) -> Result<Made, Failure> {
+        let (memory, cpus) = self.limits(node);
+        Ok(Made {
+            memory,
+            cpus,
+            metadata: node.metadata.clone(),
+            user_data: self.user_data(node)?.map(|text| digest(&text)),
+        })
+    }
+
+    /// Unless somebody asks for less, a node has as much as there is.
+    fn limits(&self, node: &Node) -> (Option<u32>, Option<u16>) {
+        let own = self.settings.nodes.get(&node.name);
+        let memory = !self.settings.vm_memory.is_default() || own.is_some_and(|own| own.vm_memory.is_some());
+        let cpus = !self.settings.vm_cpus.is_default() || own.is_some_and(|own| own.vm_cpus.is_some());
+        (memory.then_some(node.memory), cpus.then_some(node.cpus))
     }
 
     /// The nodes of these names; all of them, when none is given.
@@ -141,7 +198,7 @@ impl Lab {
         let spec = LabSpec {
             id: self.record.id.clone(),
             image,
-            discovery: self.settings.discovery.value == Discovery::Own,
+            discovery: self.settings.discovery.value == Discovery::Own || self.has_own_token(),
         };
         ask(&supervisor, &Request::Begin { lab: spec }, |event| {
             if let Event::Phase { text, millis } = event {
@@ -162,8 +219,12 @@ impl Lab {
     }
 
     pub fn cannot(&self, what: &str, error: io::Error) -> Failure {
+        let exit = match error.kind() {
+            io::ErrorKind::TimedOut => Exit::Timeout,
+            _ => Exit::Failed,
+        };
         Failure::new(
-            Exit::Failed,
+            exit,
             format!("cannot {what}"),
             self.state.display(),
             error,
@@ -172,9 +233,7 @@ impl Lab {
     }
 
     pub fn spec(&self, node: &Node) -> Result<NodeSpec, Failure> {
-        let own = self.settings.nodes.get(&node.name);
-        let memory = !self.settings.vm_memory.is_default() || own.is_some_and(|own| own.vm_memory.is_some());
-        let cpus = !self.settings.vm_cpus.is_default() || own.is_some_and(|own| own.vm_cpus.is_some());
+        let (memory, cpus) = self.limits(node);
         let mut files = self
             .files(node)
             .map_err(|error| self.cannot("make the node's files", error))?;
@@ -184,11 +243,11 @@ impl Lab {
         Ok(NodeSpec {
             name: node.name.clone(),
             address: node.address,
-            // Unless somebody asks for less, a node has as much as there is.
-            memory: memory.then_some(u64::from(node.memory)),
-            cpus: cpus.then_some(f64::from(node.cpus)),
+            memory: memory.map(u64::from),
+            cpus: cpus.map(f64::from),
             files,
             etcd: false,
+            tls: self.etcd_tls(node),
             part: false,
         })
     }
@@ -230,19 +289,41 @@ impl Lab {
             Some(url) if !self.settings.bare.value => Bootstrap::Token(url.clone()),
             _ => Bootstrap::Alone,
         };
+        let certificate = certificate(&self.settings, node, &self.tls())?;
         if let Some(file) = &node.user_data {
             let path = self.project.root.join(file);
             let text = fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
-            return user_data::personal(file, &text, node, &bootstrap).map(Some);
+            return user_data::personal(file, &text, node, &bootstrap, certificate.as_ref()).map(Some);
         }
-        if self.settings.bare.value && node.metadata.is_empty() {
+        if self.settings.bare.value && node.metadata.is_empty() && certificate.is_none() {
             return Ok(None);
         }
         let services = Services {
             etcd: self.starts_etcd(node),
             fleet: self.starts_etcd(node) && FLEET,
         };
-        Ok(Some(user_data::default(node, &bootstrap, services)))
+        Ok(Some(user_data::default(
+            node,
+            &bootstrap,
+            services,
+            certificate.as_ref(),
+        )))
+    }
+
+    /// Where its CA is, and its nodes' certificates.
+    pub fn tls(&self) -> PathBuf {
+        self.project.dir().join("tls")
+    }
+
+    /// How the lab's own etcd2 is asked.
+    fn etcd_tls(&self, node: &Node) -> Option<Tls> {
+        let certificates = &self.settings.certificates.value;
+        let [cert, key] = tls::paths(&self.tls(), &node.name);
+        (certificates.wanted && certificates.client).then(|| Tls {
+            ca: tls::ca_path(&self.tls()),
+            cert,
+            key,
+        })
     }
 
     /// Does the lab have the node start etcd? What a user's file starts is the user's.
@@ -283,6 +364,7 @@ impl Lab {
             return Ok(());
         }
         let wanted = &self.settings.discovery.value;
+        self.record.discovery = wanted.to_string();
         // The record goes with the last node: what it holds is of living ones, and without it there are none.
         self.record.token = match discovery::decide(None, false, wanted) {
             _ if *wanted == Discovery::Own => {
@@ -296,12 +378,21 @@ impl Lab {
         Ok(())
     }
 
+    /// Members that were told of the lab's own service go on asking it, whatever the settings say by now.
+    fn has_own_token(&self) -> bool {
+        let own = format!("http://{HOST}:");
+        self.record.token.as_ref().is_some_and(|token| token.starts_with(&own))
+    }
+
     fn own_token(&self, supervisor: &Supervisor) -> io::Result<String> {
         let began = Instant::now();
         loop {
             match self.ask_for_token(supervisor) {
                 Err(error) if error.kind() == io::ErrorKind::NotConnected && began.elapsed() < PATIENCE => {
                     std::thread::sleep(PAUSE);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, error));
                 }
                 other => return other,
             }
@@ -328,6 +419,41 @@ impl Lab {
             _ => Err(io::Error::other(format!("the lab's discovery service says: {answer}"))),
         }
     }
+}
+
+/// A node's, of the CA that is kept there.
+pub fn certificate<'a>(settings: &'a Settings, node: &Node, dir: &Path) -> Result<Option<Certificate<'a>>, Failure> {
+    let settings = &settings.certificates.value;
+    if !settings.wanted {
+        return Ok(None);
+    }
+    let make = || {
+        let authority = Authority::at(dir)?;
+        let pair = authority.node(node)?;
+        let ca = authority.cert().to_string();
+        io::Result::Ok(Certificate { settings, ca, pair })
+    };
+    make()
+        .map(Some)
+        .map_err(|error| Failure::io("keep certificates in", dir, &error))
+}
+
+/// The settings of the lab that is here, or would be.
+pub fn of_here() -> Result<Settings, Failure> {
+    let project = Project::find()?;
+    let record = project.record()?.unwrap_or_default();
+    settings(&project, &record, &BTreeMap::new())
+}
+
+/// The settings of a project whose lab has this record.
+pub fn settings(project: &Project, record: &Record, said: &BTreeMap<String, Value>) -> Result<Settings, Failure> {
+    let kept = record.flags.iter();
+    let kept = kept
+        .map(|(name, json)| (name.clone(), Value::from_json(json)))
+        .collect();
+    let now = flags::raw(said, Origin::Flag)?;
+    let raw = now.over(flags::raw(&kept, Origin::Kept)?);
+    config::load(&project.root, raw, record.environment.as_deref())
 }
 
 fn forwards(nodes: &[Node]) -> Vec<Forward> {
@@ -372,23 +498,27 @@ pub fn refused(reason: Reason, what: String, place: String, why: String, todo: S
     let exit = match reason {
         Reason::Conflict => Exit::Conflict,
         Reason::Usage => Exit::Usage,
+        Reason::Missing => Exit::Missing,
         Reason::Timeout => Exit::Timeout,
         Reason::Other => Exit::Failed,
     };
     Failure::new(exit, what, place, why, todo)
 }
 
+/// Where the image is, or would be: a distribution has it beside its programs.
+pub fn archive() -> PathBuf {
+    let name = image::archive_name();
+    let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name(&name));
+    beside
+        .filter(|beside| beside.exists())
+        .unwrap_or_else(|| cache_home().join("images").join(name))
+}
+
 /// What nodes are made of: the archive, built if it is missing, and the program.
 pub fn image() -> Result<ImageSpec, Failure> {
     let cache = cache_home().join("images");
-    let mut archive = cache.join(image::archive_name());
-    // A distribution has it beside its programs.
-    let beside = std::env::current_exe()
-        .ok()
-        .map(|exe| exe.with_file_name(image::archive_name()));
-    if let Some(beside) = beside.filter(|beside| beside.exists()) {
-        archive = beside;
-    } else if !archive.exists() {
+    let archive = archive();
+    if !archive.exists() {
         let began = Instant::now();
         let bar = ui::Progress::new("image", image::STEPS);
         image::build(&archive, |line| bar.step(line)).map_err(|error| {

@@ -12,11 +12,15 @@ mod http;
 mod image;
 mod lab;
 mod local;
+mod plan;
 mod project;
+mod provider;
 mod render;
 mod ssh;
+mod tls;
 mod topology;
 mod ui;
+mod vagrant;
 mod wire;
 
 use std::process::ExitCode;

@@ -1,12 +1,14 @@
 //! The directory that a lab belongs to, and what is kept of the lab.
 //!
 //! ```text
-//! .lab/lab.json      id, discovery token, ports: what has to stay as it is while the lab lives
+//! .lab/lab.json      id, discovery token, ports, flags: what has to stay as it is while the lab lives
 //! .lab/lock          held by the command that changes the lab
 //! .lab/ssh/          id_ed25519[.pub], known_hosts, NODE (host keys)
+//! .lab/tls/          the lab's CA and its nodes' certificates, where the settings ask for them
 //! STATE/ID/          socket, lock, project, supervisor.log, discovery/, nodes/NAME/{upper,work,root,console.log}
 //! ```
 //! STATE is `$XDG_STATE_HOME/lab`: disks are not for a project's directory, which may be shared or copied.
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Exit, Failure};
 use crate::local::protocol::Forward;
+use crate::provider::Provider;
 use crate::ui;
 
 const DIR: &str = ".lab";
@@ -35,10 +38,42 @@ pub struct Project {
 pub struct Record {
     /// Eight hexadecimal digits.
     pub id: String,
+    /// The most that it has ever had.
     pub num_instances: u8,
+    /// What its nodes' names begin with.
+    #[serde(default)]
+    pub prefix: String,
     /// The discovery URL that the nodes' members were told.
     pub token: Option<String>,
+    /// What the settings said of discovery then.
+    #[serde(default)]
+    pub discovery: String,
     pub forwards: Vec<Forward>,
+    /// Which ports of the host the settings asked for when those were given out, by the node's.
+    #[serde(default)]
+    pub asked: BTreeMap<u16, u16>,
+    #[serde(default)]
+    pub provider: Provider,
+    /// What flags said, by the settings' names.
+    #[serde(default)]
+    pub flags: BTreeMap<String, serde_json::Value>,
+    /// What `$NUM_INSTANCES` said.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// By name, with what nodes were made or last changed.
+    #[serde(default)]
+    pub made: BTreeMap<String, Made>,
+}
+
+/// What can be changed of a node's settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Made {
+    /// MiB; none: as much as there is.
+    pub memory: Option<u32>,
+    pub cpus: Option<u16>,
+    pub metadata: BTreeMap<String, String>,
+    /// The digest of its user data.
+    pub user_data: Option<String>,
 }
 
 impl Project {

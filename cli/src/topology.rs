@@ -54,10 +54,39 @@ pub fn address(index: u8) -> Ipv4Addr {
     Ipv4Addr::new(172, 17, 8, 100 + index)
 }
 
-/// The nodes of a lab. A port that is taken gives way to the next one that is free.
-pub fn nodes(settings: &Settings, is_free: impl Fn(u16) -> bool) -> Vec<Node> {
-    let mut given = BTreeSet::new();
-    let mut give = |wanted: u16| {
+/// Which ports of the host the settings ask for, by the nodes'.
+pub fn asked(settings: &Settings) -> BTreeMap<u16, u16> {
+    let docker = settings.expose_docker_tcp.value.map(|first| (DOCKER, first));
+    docker
+        .into_iter()
+        .chain(settings.forwarded_ports.value.clone())
+        .collect()
+}
+
+/// No port has been given out yet.
+pub fn none_given(_: &str, _: u16) -> Option<u16> {
+    None
+}
+
+/// The nodes of a lab. A port that was given out before, by the node's name and port, is given again; one that is taken
+/// gives way to the next one that is free.
+pub fn nodes(
+    settings: &Settings,
+    before: impl Fn(&str, u16) -> Option<u16>,
+    is_free: impl Fn(u16) -> bool,
+) -> Vec<Node> {
+    let mut nodes: Vec<Node> = (1..=settings.num_instances.value)
+        .map(|index| node(settings, index))
+        .collect();
+    let guests: Vec<u16> = [SSH].into_iter().chain(asked(settings).into_keys()).collect();
+    let kept = nodes
+        .iter()
+        .flat_map(|node| guests.iter().filter_map(|guest| before(&node.name, *guest)));
+    let mut given: BTreeSet<u16> = kept.collect();
+    let mut give = |node: &str, guest: u16, wanted: u16| {
+        if let Some(port) = before(node, guest) {
+            return port;
+        }
         let spare = FIRST_SPARE_PORT..=u16::MAX;
         let port = [wanted]
             .into_iter()
@@ -68,20 +97,17 @@ pub fn nodes(settings: &Settings, is_free: impl Fn(u16) -> bool) -> Vec<Node> {
         given.insert(port);
         port
     };
-    let mut nodes: Vec<Node> = (1..=settings.num_instances.value)
-        .map(|index| node(settings, index))
-        .collect();
     for node in &mut nodes {
-        let host = give(FIRST_SSH_PORT);
+        let host = give(&node.name, SSH, FIRST_SSH_PORT);
         node.forwards.push(Forward { guest: SSH, host });
     }
     for node in &mut nodes {
         if let Some(first) = settings.expose_docker_tcp.value {
-            let host = give(first.saturating_add(u16::from(node.index) - 1));
+            let host = give(&node.name, DOCKER, first.saturating_add(u16::from(node.index) - 1));
             node.forwards.push(Forward { guest: DOCKER, host });
         }
         for (guest, host) in &settings.forwarded_ports.value {
-            let host = give(*host);
+            let host = give(&node.name, *guest, *host);
             node.forwards.push(Forward { guest: *guest, host });
         }
     }
@@ -122,7 +148,7 @@ mod tests {
 
     #[test]
     fn nodes_have_coreos_vagrants_names_and_addresses() {
-        let nodes = nodes(&lab(MAX_NODES), |_| true);
+        let nodes = nodes(&lab(MAX_NODES), none_given, |_| true);
         assert_eq!(
             (nodes[0].name.as_str(), nodes[0].address),
             ("core-01", Ipv4Addr::new(172, 17, 8, 101))
@@ -137,9 +163,9 @@ mod tests {
     #[test]
     fn ssh_ports_are_vagrants_and_give_way_to_what_is_taken() {
         let ports = |nodes: Vec<Node>| nodes.iter().map(Node::ssh_port).collect::<Vec<_>>();
-        assert_eq!(ports(nodes(&lab(4), |_| true)), [2222, 2200, 2201, 2202]);
+        assert_eq!(ports(nodes(&lab(4), none_given, |_| true)), [2222, 2200, 2201, 2202]);
         assert_eq!(
-            ports(nodes(&lab(3), |port| port != 2222 && port != 2201)),
+            ports(nodes(&lab(3), none_given, |port| port != 2222 && port != 2201)),
             [2200, 2202, 2203]
         );
     }
@@ -149,7 +175,7 @@ mod tests {
         let mut settings = lab(3);
         settings.forwarded_ports.value.insert(80, 8080);
         settings.expose_docker_tcp.value = Some(2375);
-        let forwards: Vec<Vec<(u16, u16)>> = nodes(&settings, |_| true)
+        let forwards: Vec<Vec<(u16, u16)>> = nodes(&settings, none_given, |_| true)
             .iter()
             .map(|node| node.forwards.iter().map(|f| (f.guest, f.host)).collect())
             .collect();
@@ -162,11 +188,18 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_was_given_out_stays_and_nobody_else_gets_it() {
+        let before = |name: &str, guest: u16| (name == "core-03" && guest == SSH).then_some(2222);
+        let nodes = nodes(&lab(3), before, |_| true);
+        assert_eq!(nodes.iter().map(Node::ssh_port).collect::<Vec<_>>(), [2200, 2201, 2222]);
+    }
+
+    #[test]
     fn a_node_may_differ() {
         let mut settings = lab(2);
         let own = settings.nodes.entry("core-02".into()).or_default();
         own.vm_memory = Some(Typed::new(2048, Origin::Default));
-        let nodes = nodes(&settings, |_| true);
+        let nodes = nodes(&settings, none_given, |_| true);
         assert_eq!((nodes[0].memory, nodes[1].memory), (1024, 2048));
     }
 }

@@ -165,6 +165,12 @@ impl Progress {
     }
 }
 
+/// Something went wrong, and the rest goes on.
+pub fn warning(what: &str, why: &str, todo: &str) {
+    let why = why.replace('\n', "\n         ");
+    note(&format!("warning: {what}\n  why:   {why}\n  do:    {todo}"));
+}
+
 pub fn failure(failure: &Failure) {
     let _ = writeln!(io::stderr().lock(), "{}", describe(failure));
 }

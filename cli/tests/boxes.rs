@@ -3,48 +3,36 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use sha2::{Digest, Sha256};
 
-struct Dir(tempfile::TempDir);
+mod common;
 
-impl Dir {
-    fn new() -> Dir {
-        Dir(tempfile::tempdir().expect("a directory"))
+/// Where `lab box` is typed.
+struct Boxes(common::Dir);
+
+impl Boxes {
+    fn new() -> Boxes {
+        Boxes(common::Dir::new())
     }
 
     fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut lab = Command::new(env!("CARGO_BIN_EXE_lab"));
-        lab.arg("box")
-            .args(arguments)
-            .current_dir(self.path())
-            .env("XDG_DATA_HOME", self.path().join("data"));
-        for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "NUM_INSTANCES"] {
-            lab.env_remove(proxy);
-        }
-        lab.output().expect("run lab")
-    }
-
     #[track_caller]
     fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).expect("text")
+        self.0.ok(&[&["box"], arguments].concat())
     }
 
     /// What a command says that exits 1.
     #[track_caller]
     fn fails(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stderr).expect("text")
+        let (code, text) = self.0.fails(&[&["box"], arguments].concat());
+        assert_eq!(code, 1, "{arguments:?}: {text}");
+        text
     }
 
     /// A box file; its SHA-256.
@@ -92,7 +80,7 @@ fn catalog_text(name: &str, versions: &[(&str, &str, &str)]) -> String {
 
 #[test]
 fn versions_come_from_a_catalog_are_updated_and_pruned() {
-    let dir = Dir::new();
+    let dir = Boxes::new();
     let (one, two, three) = (
         dir.make_box("1.box", "virtualbox", "1"),
         dir.make_box("2.box", "virtualbox", "2"),
@@ -147,7 +135,7 @@ fn versions_come_from_a_catalog_are_updated_and_pruned() {
 
 #[test]
 fn a_box_that_is_there_is_not_replaced_unasked() {
-    let dir = Dir::new();
+    let dir = Boxes::new();
     dir.make_box("a.box", "libvirt", "a");
     assert_eq!(dir.ok(&["add", "team/mine", "a.box"]), "added team/mine (libvirt, 0)\n");
     assert!(
@@ -182,7 +170,7 @@ fn a_box_that_is_there_is_not_replaced_unasked() {
 
 #[test]
 fn a_wrong_checksum_is_shown_with_both() {
-    let dir = Dir::new();
+    let dir = Boxes::new();
     let right = dir.make_box("a.box", "virtualbox", "a");
     let wrong = "0".repeat(64);
     dir.catalog(&[("1.0.0", "a.box", &wrong)]);
@@ -256,7 +244,7 @@ fn answer(mut stream: TcpStream, served: &Mutex<Served>) {
 
 #[test]
 fn a_download_goes_on_where_it_stopped_unless_the_file_has_changed() {
-    let dir = Dir::new();
+    let dir = Boxes::new();
     let bytes = box_bytes("virtualbox", &"x".repeat(100_000));
     let served = Arc::new(Mutex::new(Served::default()));
     let url = serve(&served);

@@ -2,59 +2,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::thread;
 
-struct Dir(tempfile::TempDir);
+mod common;
 
-impl Dir {
-    fn new() -> Dir {
-        Dir(tempfile::tempdir().expect("a directory"))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path().join(name), text).unwrap_or_else(|error| panic!("{name}: {error}"));
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut lab = Command::new(env!("CARGO_BIN_EXE_lab"));
-        lab.args(arguments)
-            .current_dir(self.path())
-            .env_remove("NUM_INSTANCES")
-            .env_remove("http_proxy");
-        lab.output().expect("run lab")
-    }
-
-    #[track_caller]
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    /// Exit code and stderr of a command that fails, and prints nothing else.
-    #[track_caller]
-    fn fails(&self, arguments: &[&str]) -> (i32, String) {
-        let output = self.run(arguments);
-        assert!(
-            !output.status.success() && output.stdout.is_empty(),
-            "{arguments:?}: {output:?}"
-        );
-        (
-            output.status.code().expect("an exit code"),
-            String::from_utf8(output.stderr).expect("text"),
-        )
-    }
-}
+use common::Dir;
 
 /// A discovery service that gives out as many tokens as it is asked for, each with the request's path in it.
 fn service() -> String {

@@ -3,7 +3,6 @@
 //! `kv` is pure; `raft` alone knows openraft; `etcd` is the server on top of both;
 //! `cloudconfig` is the pure part of coreos-cloudinit; `unit` is what a unit file says, `fleet` puts units on machines;
 //! `fleetctl` talks to it, over `ssh` as well; `ca` is etcd-ca; `client` talks to such servers, `tls` reads certificates for either side.
-#[cfg(feature = "server")]
 pub mod ca;
 pub mod client;
 pub mod closest;

@@ -2,19 +2,47 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use tempfile::TempDir;
 
 use crate::tools::{self, outputs, run};
+use crate::user::User;
 
 /// Longer than any command of a test takes; a command that hangs ends the test.
 const LIMIT: &str = "120";
+
+/// Whose lab it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    Root,
+    User,
+}
+
+/// Each test once as root and once as an ordinary user.
+#[macro_export]
+macro_rules! for_everybody {
+    ($($name:ident)*) => { $(
+        mod $name {
+            #[test]
+            fn as_root() {
+                super::$name($crate::lab::Who::Root);
+            }
+
+            #[test]
+            fn as_an_ordinary_user() {
+                super::$name($crate::lab::Who::User);
+            }
+        }
+    )* };
+}
 
 pub struct Lab {
     project: TempDir,
     state: TempDir,
     cache: PathBuf,
+    /// Root's, without.
+    user: Option<Arc<User>>,
     /// What the machine had before.
     before: Machine,
 }
@@ -28,21 +56,36 @@ impl Default for Lab {
 impl Lab {
     #[track_caller]
     pub fn new() -> Lab {
+        Lab::of(Who::Root)
+    }
+
+    #[track_caller]
+    pub fn of(who: Who) -> Lab {
         let cache = cache().to_path_buf();
-        // A socket's path is short.
-        let state = short("ls");
+        let user = (who == Who::User).then(|| User::get(&image(&cache)));
+        let directory = |prefix| match &user {
+            Some(user) => user.directory(prefix),
+            // A socket's path is short.
+            None => short(prefix),
+        };
         Lab {
             before: Machine::look(),
-            project: short("lp"),
-            state,
-            cache,
+            project: directory("lp"),
+            state: directory("ls"),
+            cache: user.as_ref().map_or(cache, |user| user.cache()),
+            user,
         }
     }
 
     /// Without an etcd of the lab's making: a node is ready sooner.
     #[track_caller]
     pub fn bare(nodes: u8) -> Lab {
-        let lab = Lab::new();
+        Lab::bare_of(Who::Root, nodes)
+    }
+
+    #[track_caller]
+    pub fn bare_of(who: Who, nodes: u8) -> Lab {
+        let lab = Lab::of(who);
         lab.write("lab.yaml", &format!("num_instances: {nodes}\nbare: true\n"));
         lab
     }
@@ -66,6 +109,9 @@ impl Lab {
 
     /// What is at hand for every program of this lab's user.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        if let Some(user) = &self.user {
+            return user.command(self.dir(), self.state(), LIMIT, program.as_ref());
+        }
         let mut command = Command::new("timeout");
         command.args(["--foreground", "-k", "5", LIMIT]).arg(program);
         self.surround(&mut command);
@@ -89,8 +135,8 @@ impl Lab {
     }
 
     pub fn lab(&self, args: &[&str]) -> Output {
-        let mut command = self.command(tools::lab());
-        run(command.args(args))
+        let program = self.user.as_ref().map_or_else(tools::lab, |user| user.lab());
+        run(self.command(program).args(args))
     }
 
     /// What it prints on standard output; it has to succeed.
@@ -181,6 +227,13 @@ impl Lab {
             left.extend(groups(&id));
         }
         left.extend(self.id().iter().flat_map(|id| groups(id)));
+        if let Some(user) = &self.user {
+            let own = self.id().map(|id| user.group().join(format!("lab-{id}")));
+            left.extend(
+                own.filter(|group| group.exists())
+                    .map(|group| group.display().to_string()),
+            );
+        }
         left
     }
 }
@@ -309,6 +362,16 @@ impl Machine {
     }
 }
 
+/// Where the image is, or would be.
+fn image(cache: &Path) -> PathBuf {
+    path(Command::new(tools::lab()).env("XDG_CACHE_HOME", cache))
+}
+
+fn path(command: &mut Command) -> PathBuf {
+    let output = run(command.args(["image", "path"]));
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+}
+
 /// The image, built once for all runs of the tests; taken from the user's own cache where that has it.
 #[track_caller]
 fn cache() -> &'static Path {
@@ -320,11 +383,7 @@ fn cache() -> &'static Path {
             fs::File::create(cache.join("lock")).expect("make a lock")
         };
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("lock");
-        let path = |command: &mut Command| {
-            let output = run(command.args(["image", "path"]));
-            PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
-        };
-        let archive = path(Command::new(tools::lab()).env("XDG_CACHE_HOME", &cache));
+        let archive = image(&cache);
         if !archive.exists() {
             let own = path(&mut Command::new(tools::lab()));
             let mut command = Command::new(tools::lab());

@@ -17,6 +17,7 @@ pub mod services;
 pub mod sshd;
 pub mod tools;
 pub mod tree;
+pub mod user;
 pub mod writers;
 
 use std::time::{Duration, Instant};

@@ -64,7 +64,7 @@ impl Source {
                 }
             }
             Source::Url(url) if is_box(url) => return Ok(None),
-            Source::Url(url) => match http::text(url, PATIENCE)? {
+            Source::Url(url) => match http::text(url, PATIENCE).map_err(|error| error.why)? {
                 (200, text) => text.into_bytes(),
                 (status, _) => return Err(format!("it answered {status}")),
             },

@@ -143,6 +143,17 @@ impl FromStr for Constraint {
     }
 }
 
+impl std::fmt::Display for Constraint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts: Vec<String> = self
+            .parts
+            .iter()
+            .map(|(operator, version)| format!("{operator} {version}"))
+            .collect();
+        f.write_str(parts.join(", ").trim())
+    }
+}
+
 impl Constraint {
     /// Prereleases only where one is asked for, as RubyGems has it.
     pub fn accepts(&self, version: &Version) -> bool {

@@ -10,18 +10,26 @@ use crate::boxes::download;
 use crate::boxes::source::Source;
 use crate::boxes::store::{Installed, Store};
 use crate::boxes::version::{Constraint, Version};
-use crate::config::raw::Raw;
+use crate::commands::vagrant;
 use crate::config::resolved::Settings;
 use crate::failure::{Exit, Failure};
 use crate::flags::{BoxAdd, BoxList, BoxOutdated, BoxPrune, BoxRemove, BoxUpdate};
+use crate::lab::Lab;
 use crate::project::Project;
 use crate::render::vagrantfile;
-use crate::{config, ui};
+use crate::vagrant::Vagrant;
+use crate::{lab, ui};
 
 /// Of a box that came without a catalog.
 const NO_VERSION: &str = "0";
 
 pub fn run(verb: &BoxVerb) -> Result<(), Failure> {
+    let project = Project::find()?;
+    if project.record()?.is_some()
+        && let Some(vagrant) = Vagrant::of(&Lab::existing()?)
+    {
+        return vagrant::boxes(&vagrant, verb);
+    }
     let store = Store::of_user();
     match verb {
         BoxVerb::Add(args) => add(&store, args),
@@ -34,7 +42,7 @@ pub fn run(verb: &BoxVerb) -> Result<(), Failure> {
 }
 
 fn settings() -> Result<Settings, Failure> {
-    config::load(&Project::find()?.root, Raw::default())
+    lab::of_here()
 }
 
 fn failed(what: impl Into<String>, place: &str, why: impl std::fmt::Display, todo: &str) -> Failure {

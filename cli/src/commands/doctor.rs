@@ -1,5 +1,6 @@
 //! `lab doctor`: what this machine lacks, what that blocks, and what to type.
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -7,8 +8,7 @@ use crate::args::{Doctor, Format};
 use crate::failure::{Exit, Failure};
 use crate::local::limits::{self, Controller};
 use crate::local::probe;
-use crate::project::cache_home;
-use crate::{image, ui};
+use crate::{lab, ui};
 
 struct Check {
     name: &'static str,
@@ -83,6 +83,8 @@ pub fn run(args: &Doctor) -> Result<(), Failure> {
 }
 
 const LOCAL: &str = "nodes on this machine";
+/// Where libvirt's service is asked.
+const LIBVIRT: &str = "/var/run/libvirt/libvirt-sock";
 
 fn checks() -> Vec<Check> {
     let check = |name, missing, blocks, fix: &str| Check {
@@ -125,7 +127,7 @@ fn checks() -> Vec<Check> {
     if !rustix::process::geteuid().is_root() {
         checks.push(program("newuidmap", LOCAL, "sudo apt-get install -y uidmap"));
     }
-    if !cache_home().join("images").join(image::archive_name()).exists() {
+    if !lab::archive().exists() {
         checks.push(program("mmdebstrap", LOCAL, "sudo apt-get install -y mmdebstrap"));
     }
     for controller in [Controller::Memory, Controller::Cpu] {
@@ -139,11 +141,7 @@ fn checks() -> Vec<Check> {
             "",
         ));
     }
-    checks.push(program(
-        "vagrant",
-        "--provider vagrant",
-        "sudo apt-get install -y vagrant",
-    ));
+    checks.extend(providers());
     checks.push(program(
         "qemu-system-x86_64",
         "--provider qemu",
@@ -152,15 +150,67 @@ fn checks() -> Vec<Check> {
     checks
 }
 
+/// What each provider of vagrant's lacks. What cannot be typed here has no fix.
+fn providers() -> Vec<Check> {
+    let vagrant = program("vagrant", "--provider vagrant", "sudo apt-get install -y vagrant");
+    let plugins = match &vagrant.missing {
+        Some(_) => String::new(),
+        None => said("vagrant plugin list"),
+    };
+    let mut checks = vec![vagrant];
+    let mut check = |name, blocks, missing: Option<String>, fix: &str| {
+        checks.push(Check {
+            name,
+            missing,
+            blocks,
+            fix: fix.into(),
+        });
+    };
+    let virtualbox = (!installed("VBoxManage")).then(|| "VBoxManage is not installed; see virtualbox.org".into());
+    check("virtualbox", "--provider virtualbox", virtualbox, "");
+    let plugin = |name: &str| (!plugins.contains(name)).then(|| format!("vagrant has no plugin {name}"));
+    let libvirt = "--provider libvirt";
+    check(
+        "vagrant-libvirt",
+        libvirt,
+        plugin("vagrant-libvirt"),
+        "sudo apt-get install -y vagrant-libvirt",
+    );
+    let service = UnixStream::connect(LIBVIRT).err();
+    check(
+        "libvirtd",
+        libvirt,
+        service.map(|error| format!("{LIBVIRT}: {error}")),
+        "sudo apt-get install -y libvirt-daemon-system qemu-system-x86",
+    );
+    let kvm = File::options().read(true).write(true).open("/dev/kvm").err();
+    let kvm = kvm.map(|error| format!("/dev/kvm: {error}; without it machines are slow"));
+    check("kvm", libvirt, kvm, "");
+    let vmware =
+        plugin("vagrant-vmware-desktop").or_else(|| (!installed("vmrun")).then(|| "VMware is not installed".into()));
+    check("vmware", "--provider vmware_desktop or vmware_fusion", vmware, "");
+    let parallels =
+        plugin("vagrant-parallels").or_else(|| (!installed("prlctl")).then(|| "Parallels is not installed".into()));
+    check("parallels", "--provider parallels", parallels, "");
+    checks
+}
+
+fn said(line: &str) -> String {
+    let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output();
+    output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
+}
+
+fn installed(name: &str) -> bool {
+    !said(&format!("command -v {name}")).is_empty()
+}
+
 fn program(name: &'static str, blocks: &'static str, fix: &str) -> Check {
-    let found = Command::new("sh")
-        .args(["-c", &format!("command -v {name}")])
-        .stdout(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
     Check {
         name,
-        missing: (!found).then(|| "not installed".into()),
+        missing: (!installed(name)).then(|| "not installed".into()),
         blocks,
         fix: fix.into(),
     }

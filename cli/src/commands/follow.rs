@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::failure::{Exit, Failure};
 use crate::lab::{Lab, refused};
 use crate::local::client::Supervisor;
-use crate::local::protocol::{Event, NodeStatus, Request, State};
+use crate::local::protocol::{Event, NodeStatus, Request, State, Trouble};
 use crate::ui;
 
 /// What a shell makes of an end by Ctrl-C.
@@ -77,6 +77,22 @@ pub fn follow(lab: &Lab, supervisor: &Supervisor, request: &Request, limit: Opti
             error,
             ui::command("up"),
         )),
+    }
+}
+
+/// A node is there whatever becomes of its units; who typed the cloud-config wants to know of them.
+pub fn say_troubles(nodes: &[NodeStatus]) {
+    for node in nodes {
+        for Trouble { unit, log } in &node.troubles {
+            let name = &node.name;
+            // Two shells read it, ours and the node's.
+            let quoted = match unit.contains('\\') {
+                true => format!("\"'{unit}'\""),
+                false => unit.clone(),
+            };
+            let todo = ui::command(&format!("ssh {name} -- sudo journalctl -u {quoted}"));
+            ui::warning(&format!("{unit} failed on {name}"), &log.join("\n"), &todo);
+        }
     }
 }
 

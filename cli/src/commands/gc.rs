@@ -7,6 +7,7 @@ use rustix::fs::FlockOperation;
 use crate::args::Gc;
 use crate::failure::Failure;
 use crate::local::client::Supervisor;
+use crate::local::erase::erase;
 use crate::local::leftovers;
 use crate::project::{cache_home, state_home};
 use crate::ui;
@@ -43,14 +44,14 @@ pub fn run(args: &Gc) -> Result<(), Failure> {
             "the lab {id} of {}",
             if project.is_empty() { "?" } else { &project }
         ));
-        if !args.dry_run && fs::remove_dir_all(&dir).is_ok() {
+        if !args.dry_run && erase(&dir).is_ok() {
             removed += 1;
         }
     }
     if args.images {
         ui::lines(&format!("unpacked images in {}", cache_home().display()));
         if !args.dry_run {
-            let _ = fs::remove_dir_all(cache_home().join("images"));
+            let _ = erase(&cache_home().join("images"));
         }
     }
     ui::lines(&format!("{removed} labs removed"));

@@ -34,7 +34,7 @@ pub fn run(args: &Image) -> Result<(), Failure> {
             })
         }
         Image::Path => {
-            ui::lines(&archive.display().to_string());
+            ui::lines(&lab::archive().display().to_string());
             Ok(())
         }
     }

@@ -7,9 +7,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::args::{Console, Logs, Nodes};
+use crate::commands::vagrant;
 use crate::failure::Failure;
 use crate::lab::Lab;
 use crate::ui;
+use crate::vagrant::Vagrant;
 
 /// Ctrl-], as with telnet.
 const ESCAPE: u8 = 0x1d;
@@ -18,6 +20,11 @@ const FOLLOW: Duration = Duration::from_millis(100);
 /// The console of every boot so far.
 pub fn logs(args: &Logs) -> Result<(), Failure> {
     let lab = Lab::existing()?;
+    vagrant::refuse(
+        &lab,
+        "log of their consoles",
+        "lab up --enable-serial-logging, then see vagrant/log",
+    )?;
     let path = lab
         .state
         .join("nodes")
@@ -45,6 +52,7 @@ pub fn logs(args: &Logs) -> Result<(), Failure> {
 
 pub fn console(args: &Console) -> Result<(), Failure> {
     let lab = Lab::existing()?;
+    vagrant::refuse(&lab, "console", "lab up --vm-gui shows their screens")?;
     let name = &lab.named(std::slice::from_ref(&args.node))?[0].name;
     let failed = |error| lab.cannot("attach to the node's console", error);
     let mut stream = lab.running()?.console(name).map_err(failed)?;
@@ -77,6 +85,13 @@ pub fn console(args: &Console) -> Result<(), Failure> {
 
 pub fn port(args: &Nodes) -> Result<(), Failure> {
     let lab = Lab::existing()?;
+    if let Some(vagrant) = Vagrant::of(&lab) {
+        let all: Vec<String> = lab.named(&args.nodes)?.iter().map(|node| node.name.clone()).collect();
+        // Vagrant tells of one machine at a time.
+        return all
+            .iter()
+            .try_for_each(|name| vagrant::verb(&vagrant, &lab, &["port"], std::slice::from_ref(name)));
+    }
     let mut rows = vec![["NODE", "GUEST", "HOST"].map(String::from).to_vec()];
     for node in lab.named(&args.nodes)? {
         for forward in &node.forwards {

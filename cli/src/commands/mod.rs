@@ -1,11 +1,13 @@
 //! One verb a file.
 mod boxes;
+mod changes;
 mod completion;
 mod doctor;
 mod down;
 mod fault;
 mod follow;
 mod gc;
+mod hosts;
 mod image;
 mod init;
 mod learn;
@@ -18,6 +20,7 @@ pub mod ssh_config;
 mod status;
 mod token;
 mod up;
+mod vagrant;
 mod validate;
 
 use crate::args::{Args, Verb};
@@ -61,6 +64,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Ok(())
         }
         Verb::Supervise { dir } => local::supervisor::run(&dir).map_err(|error| inner("the lab's supervisor", &error)),
+        Verb::Erase { dir } => local::erase::erase(&dir).map_err(|error| inner(&dir.display().to_string(), &error)),
         Verb::Boot { name } => Err(inner(&name, &local::boot::run(&name))),
     }
 }

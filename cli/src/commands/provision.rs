@@ -4,11 +4,12 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::args::Nodes;
-use crate::commands::ssh_config;
+use crate::commands::{render, ssh_config, vagrant};
 use crate::failure::{Exit, Failure};
 use crate::lab::Lab;
 use crate::topology::Node;
 use crate::ui;
+use crate::vagrant::Vagrant;
 
 pub const USER_DATA: &str = "/var/lib/coreos-vagrant/vagrantfile-user-data";
 /// The unit that applies it, with its name escaped as systemd does.
@@ -17,6 +18,10 @@ const UNIT: &str = r"user-cloudinit@var-lib-coreos\x2dvagrant-vagrantfile\x2duse
 pub fn run(args: &Nodes) -> Result<(), Failure> {
     let lab = Lab::existing()?;
     let _lock = lab.project.lock()?;
+    if let Some(vagrant) = Vagrant::of(&lab) {
+        render::again(&lab)?;
+        return vagrant::verb(&vagrant, &lab, &["provision"], &args.nodes);
+    }
     lab.running()?;
     for node in lab.named(&args.nodes)? {
         let Some(user_data) = lab.user_data(node)? else {
@@ -41,9 +46,20 @@ pub fn run(args: &Nodes) -> Result<(), Failure> {
                 )),
             ));
         }
+        remember(&lab, node)?;
         ui::phase(&format!("{} provisioned", node.name), began.elapsed());
     }
     Ok(())
+}
+
+/// The node has the user data of now.
+pub fn remember(lab: &Lab, node: &Node) -> Result<(), Failure> {
+    let mut record = lab.project.existing()?;
+    let made = lab.made(node)?;
+    let known = record.made.entry(node.name.clone()).or_insert_with(|| made.clone());
+    known.metadata = made.metadata;
+    known.user_data = made.user_data;
+    lab.project.save(&record)
 }
 
 /// What a node's user data has that it had not, and the other way round.
@@ -59,6 +75,7 @@ pub fn say_changes(lab: &Lab, node: &Node) {
         return;
     }
     ui::lines(&format!("{}: its user data changes", node.name));
+    let (old, new) = (without_keys(&old), without_keys(&new));
     for (sign, from, without) in [("-", &old, &new), ("+", &new, &old)] {
         for line in from.lines().filter(|line| !without.lines().any(|other| other == *line)) {
             ui::lines(&format!("  {sign} {line}"));
@@ -66,7 +83,19 @@ pub fn say_changes(lab: &Lab, node: &Node) {
     }
 }
 
-fn ssh(lab: &Lab, node: &Node, script: &str, input: &str) -> Result<String, String> {
+/// Nobody wants keys on the screen.
+fn without_keys(text: &str) -> String {
+    let mut inside = false;
+    let line = |line: &str| {
+        let (begins, ends) = (line.contains("-----BEGIN "), line.contains("-----END "));
+        let shown = !inside;
+        inside = (inside || begins && line.contains("PRIVATE KEY-----")) && !ends;
+        shown.then(|| format!("{line}\n"))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+pub fn ssh(lab: &Lab, node: &Node, script: &str, input: &str) -> Result<String, String> {
     let run = || {
         let mut ssh = Command::new("ssh");
         ssh.arg("-F")

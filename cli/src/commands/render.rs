@@ -1,7 +1,8 @@
 //! `lab render`: a directory that plain vagrant brings up, with no lab at all.
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,16 +12,20 @@ use crate::config::Discovery;
 use crate::config::resolved::Settings;
 use crate::discovery::{self, Decision, Token};
 use crate::failure::{Exit, Failure};
+use crate::lab::Lab;
 use crate::project::Project;
 use crate::render::changes::{Change, Manifest, changes, digest};
 use crate::render::user_data::{self, Bootstrap, Services};
 use crate::render::{config_rb, vagrantfile};
 use crate::topology::{self, Node};
-use crate::{config, ui};
+use crate::vagrant::{DIR, has_machines};
+use crate::{config, lab, ui};
 
 /// Remembers what was rendered, and the nodes' token.
 const RECORD: &str = ".lab-rendered.json";
 const USER_DATA: &str = "user-data";
+/// The CA of what was rendered, with its nodes' certificates.
+const TLS: &str = ".lab-tls";
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Record {
@@ -29,12 +34,21 @@ struct Record {
 }
 
 pub fn run(args: &Render) -> Result<(), Failure> {
-    let root = Project::find()?.root;
-    let settings = config::load(&root, args.settings.raw())?;
-    let nodes = topology::nodes(&settings, |_| true);
+    write_all(args)?;
+    ui::lines(&format!("\nNext:\n  cd {} && vagrant up", args.dir.display()));
+    Ok(())
+}
+
+/// Without a word of what to type then.
+pub fn write_all(args: &Render) -> Result<(), Failure> {
+    let project = Project::find()?;
+    let record = project.record()?.unwrap_or_default();
+    let settings = lab::settings(&project, &record, &args.settings.said())?;
+    let root = project.root;
+    let nodes = topology::nodes(&settings, topology::none_given, |_| true);
     let mut record = read_record(&args.dir)?;
     let (bootstrap, token) = bootstrap(&settings, &nodes, &record, &args.dir)?;
-    let wanted = files(&root, &settings, &nodes, &bootstrap)?;
+    let wanted = files(&root, &settings, &nodes, &bootstrap, &args.dir.join(TLS))?;
     let existing = existing(&args.dir, wanted.keys().chain(record.files.keys()))?;
     let changes = changes(&wanted, &existing, &record.files);
     refuse_foreign(args, &changes)?;
@@ -54,12 +68,17 @@ pub fn run(args: &Render) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(&record).unwrap_or_default();
     write(&args.dir.join(RECORD), &(text + "\n"))?;
     let same = changes.values().filter(|change| **change == Change::Same).count();
-    ui::lines(&format!(
-        "{} files, {same} as they were\n\nNext:\n  cd {} && vagrant up",
-        wanted.len(),
-        args.dir.display()
-    ));
+    ui::lines(&format!("{} files, {same} as they were", wanted.len()));
     Ok(())
+}
+
+/// What vagrant is to see of settings that have changed since.
+pub fn again(lab: &Lab) -> Result<(), Failure> {
+    write_all(&Render {
+        dir: lab.project.root.join(DIR),
+        force: false,
+        settings: crate::flags::Settings::default(),
+    })
 }
 
 /// How the nodes find each other, and the token to remember.
@@ -83,7 +102,7 @@ fn bootstrap(
         },
         Decision::Nothing => {
             let bootstrap = match wanted {
-                Discovery::Own => Bootstrap::all(nodes),
+                Discovery::Own => Bootstrap::all(nodes, &settings.certificates.value),
                 _ => Bootstrap::Alone,
             };
             return Ok((bootstrap, None));
@@ -105,28 +124,12 @@ fn bootstrap(
     Ok((Bootstrap::Token(token.url.clone()), Some(token)))
 }
 
-/// Vagrant keeps each machine's id as long as there is the machine.
-fn has_machines(dir: &Path) -> bool {
-    let below = |path: &Path| {
-        fs::read_dir(path)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-            .collect::<Vec<_>>()
-    };
-    let machines = below(&dir.join(".vagrant/machines"));
-    machines
-        .iter()
-        .flat_map(|machine| below(machine))
-        .any(|provider| provider.join("id").exists())
-}
-
 fn files(
     root: &Path,
     settings: &Settings,
     nodes: &[Node],
     bootstrap: &Bootstrap,
+    tls: &Path,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let mut files = BTreeMap::from([
         ("Vagrantfile".to_string(), vagrantfile::render(settings, nodes)),
@@ -134,7 +137,7 @@ fn files(
     ]);
     let texts: Vec<String> = nodes
         .iter()
-        .map(|node| user_data(root, settings, node, bootstrap))
+        .map(|node| user_data(root, settings, node, bootstrap, tls))
         .collect::<Result<_, _>>()?;
     // coreos-vagrant's one file, where the nodes do not differ.
     if texts.iter().all(|text| *text == texts[0]) {
@@ -150,12 +153,19 @@ fn files(
     Ok(files)
 }
 
-fn user_data(root: &Path, settings: &Settings, node: &Node, bootstrap: &Bootstrap) -> Result<String, Failure> {
+fn user_data(
+    root: &Path,
+    settings: &Settings,
+    node: &Node,
+    bootstrap: &Bootstrap,
+    tls: &Path,
+) -> Result<String, Failure> {
+    let certificate = lab::certificate(settings, node, tls)?;
     match &node.user_data {
         Some(file) => {
             let path = root.join(file);
             let text = fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
-            user_data::personal(file, &text, node, bootstrap)
+            user_data::personal(file, &text, node, bootstrap, certificate.as_ref())
         }
         None => {
             let started = !settings.bare.value;
@@ -166,6 +176,7 @@ fn user_data(root: &Path, settings: &Settings, node: &Node, bootstrap: &Bootstra
                     etcd: started,
                     fleet: started,
                 },
+                certificate.as_ref(),
             ))
         }
     }
@@ -265,7 +276,18 @@ fn refuse_other_kind(
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let parent = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|error| Failure::io("make", parent, &error))?;
-    fs::write(path, text).map_err(|error| Failure::io("write", path, &error))
+    // Keys are the user's own.
+    let mode = if text.contains("PRIVATE KEY-----") {
+        0o600
+    } else {
+        0o666
+    };
+    let write = || {
+        let mut options = fs::File::options();
+        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(path)?;
+        file.write_all(text.as_bytes())
+    };
+    write().map_err(|error| Failure::io("write", path, &error))
 }
 
 /// With its directory, if that is empty then.

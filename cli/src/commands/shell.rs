@@ -4,15 +4,28 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 
 use crate::args::{Cp, Exec, Ssh};
-use crate::commands::ssh_config;
+use crate::commands::{ssh_config, vagrant};
 use crate::failure::{Exit, Failure};
 use crate::lab::Lab;
 use crate::ui;
+use crate::vagrant::Vagrant;
 
 pub fn ssh(args: &Ssh) -> Result<(), Failure> {
     let lab = Lab::existing()?;
     let name = args.node.clone().unwrap_or_else(|| lab.nodes[0].name.clone());
     lab.named(std::slice::from_ref(&name))?;
+    if let Some(vagrant) = Vagrant::of(&lab) {
+        let command = args.command.iter().flat_map(|command| ["-c", command.as_str()]);
+        let rest = args.rest.iter().map(String::as_str);
+        let dashes = (!args.rest.is_empty()).then_some("--");
+        let words: Vec<&str> = ["ssh", name.as_str()]
+            .into_iter()
+            .chain(command)
+            .chain(dashes)
+            .chain(rest)
+            .collect();
+        return Err(vagrant.become_it(&words));
+    }
     lab.running()?;
     // As with Vagrant: what follows the dashes is ssh's, its options first.
     let split = args
@@ -42,7 +55,7 @@ pub fn exec(args: &Exec) -> Result<(), Failure> {
         list => list.split(',').map(str::to_string).collect(),
     };
     let nodes = lab.named(&names)?;
-    lab.running()?;
+    reachable(&lab)?;
     let mut children = Vec::new();
     for node in &nodes {
         let mut ssh = Command::new("ssh");
@@ -78,7 +91,7 @@ pub fn exec(args: &Exec) -> Result<(), Failure> {
 /// scp, with nodes as hosts: `lab cp file core-01:`.
 pub fn cp(args: &Cp) -> Result<(), Failure> {
     let lab = Lab::existing()?;
-    lab.running()?;
+    reachable(&lab)?;
     let mut scp = Command::new("scp");
     scp.arg("-q").arg("-F").arg(ssh_config::path(&lab));
     if args.recursive {
@@ -86,6 +99,14 @@ pub fn cp(args: &Cp) -> Result<(), Failure> {
     }
     let error = scp.args(&args.paths).exec();
     Err(missing(&error))
+}
+
+/// OpenSSH finds its configuration, and somebody who would answer.
+fn reachable(lab: &Lab) -> Result<(), Failure> {
+    match Vagrant::of(lab) {
+        Some(vagrant) => vagrant::write_ssh_config(lab, &vagrant),
+        None => lab.running().map(drop),
+    }
 }
 
 fn each_line(from: impl Read, mut each: impl FnMut(&str)) {

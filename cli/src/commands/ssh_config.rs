@@ -5,12 +5,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::args::SshConfig;
+use crate::commands::vagrant;
 use crate::failure::{Exit, Failure};
 use crate::lab::Lab;
 use crate::render::known_hosts;
 use crate::render::ssh_config::{self, Entry, quoted};
 use crate::topology::Node;
 use crate::ui;
+use crate::vagrant::Vagrant;
 
 pub fn run(args: &SshConfig) -> Result<(), Failure> {
     let lab = Lab::existing()?;
@@ -24,6 +26,11 @@ pub fn run(args: &SshConfig) -> Result<(), Failure> {
         let done = if args.install { "includes" } else { "no longer includes" };
         ui::lines(&format!("{} {done} {}", config.display(), path(&lab).display()));
         return Ok(());
+    }
+    if let Some(vagrant) = Vagrant::of(&lab) {
+        let host = args.host.iter().flat_map(|host| ["--host", host.as_str()]);
+        let words: Vec<&str> = ["ssh-config"].into_iter().chain(host).collect();
+        return vagrant::verb(&vagrant, &lab, &words, &args.nodes);
     }
     let mut entries: Vec<Entry> = lab
         .named(&args.nodes)?

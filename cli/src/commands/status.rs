@@ -2,10 +2,12 @@
 use serde_json::json;
 
 use crate::args::{Format, Status};
+use crate::commands::vagrant;
 use crate::failure::Failure;
 use crate::lab::Lab;
 use crate::local::protocol::{Event, NodeStatus, Request, State};
 use crate::ui;
+use crate::vagrant::Vagrant;
 
 pub fn run(args: &Status) -> Result<(), Failure> {
     let lab = Lab::existing()?;
@@ -17,6 +19,9 @@ pub fn run(args: &Status) -> Result<(), Failure> {
             .collect();
         ui::lines(&ui::table(&rows));
         return Ok(());
+    }
+    if let Some(vagrant) = Vagrant::of(&lab) {
+        return vagrant::status(&vagrant, &lab, &args.nodes, args.format);
     }
     let names: Vec<String> = lab
         .named(&args.nodes)?
@@ -58,6 +63,7 @@ pub fn statuses(lab: &Lab) -> Vec<NodeStatus> {
         detail: String::new(),
         millis: 0,
         boots: 0,
+        troubles: Vec::new(),
     };
     let status = |node| {
         known
@@ -102,6 +108,7 @@ fn json(lab: &Lab, status: &NodeStatus) -> serde_json::Value {
         "ssh_port": port(lab, status),
         "boots": status.boots,
         "detail": status.detail,
+        "failed_units": status.troubles.iter().map(|trouble| &trouble.unit).collect::<Vec<_>>(),
     })
 }
 

@@ -1,13 +1,11 @@
 //! `lab token`: a fresh discovery token.
 use crate::args::Token;
-use crate::config::raw::Raw;
-use crate::config::{self, Discovery};
+use crate::config::Discovery;
 use crate::failure::{Exit, Failure};
-use crate::project::Project;
-use crate::{discovery, ui};
+use crate::{discovery, lab, ui};
 
 pub fn run(args: &Token) -> Result<(), Failure> {
-    let settings = config::load(&Project::find()?.root, Raw::default())?;
+    let settings = lab::of_here()?;
     let service = match (&args.url, &settings.discovery.value) {
         (Some(url), _) | (None, Discovery::Url(url)) => url,
         (None, Discovery::Public) => discovery::PUBLIC,

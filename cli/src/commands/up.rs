@@ -1,25 +1,32 @@
-//! `lab up`: starts what is missing of the lab and waits until it is ready.
+//! `lab up`: starts what is missing of the lab, has what changed of its settings, and waits until it is ready.
 use std::fs::File;
 use std::time::{Duration, Instant};
 
 use crate::args::Up;
-use crate::commands::follow::follow;
-use crate::commands::{down, ssh_config};
+use crate::commands::follow::{self, follow};
+use crate::commands::{changes, down, hosts, ssh_config, vagrant};
 use crate::failure::{Exit, Failure};
 use crate::lab::{self, Lab};
 use crate::local::client::Supervisor;
-use crate::local::protocol::{Request, State};
+use crate::local::protocol::{NodeStatus, Request, State};
 use crate::project::Project;
+use crate::provider::Provider;
+use crate::topology::Node;
 use crate::ui;
+use crate::vagrant::{Vagrant, has_machines};
 
 /// So often ports are chosen.
 const PORTS: usize = 5;
 
 pub fn run(args: &Up) -> Result<(), Failure> {
+    let lab = open(args)?;
+    if let Provider::Vagrant(_) = &lab.record.provider {
+        return vagrant::up(args, lab);
+    }
     if args.dry_run {
-        let lab = Lab::open(args.num_instances)?;
-        let names = names(&lab, args)?;
-        ui::lines(&plan(&lab, &names));
+        let now = super::status::statuses(&lab);
+        ui::lines(&plan(&lab, &chosen(&lab, args)?, &now));
+        changes::of(&lab, &now)?.say();
         return Ok(());
     }
     let project = Project::find()?;
@@ -45,10 +52,49 @@ pub fn run(args: &Up) -> Result<(), Failure> {
     result
 }
 
+/// The lab as it is to be, if it can become that.
+fn open(args: &Up) -> Result<Lab, Failure> {
+    let mut lab = Lab::open(&args.settings.said())?;
+    if let Some(name) = &lab.renamed {
+        let is = &lab.settings.instance_name_prefix.value;
+        return Err(Failure::new(
+            Exit::Conflict,
+            "machines that are there keep their names",
+            &name.origin,
+            format!("they are called {is}-..., and that says {}", name.value),
+            format!(
+                "take that back, or {} first",
+                ui::command("destroy  # with all that is on their disks")
+            ),
+        ));
+    }
+    let is = lab.record.provider.clone();
+    let lives = match Vagrant::of(&lab) {
+        Some(vagrant) => has_machines(&vagrant.dir),
+        None => lab.before.num_instances > 0,
+    };
+    if let Some(provider) = args.provider.clone().filter(|provider| *provider != is) {
+        if lives {
+            return Err(Failure::new(
+                Exit::Conflict,
+                format!("the nodes of this lab are {is}'s"),
+                lab.project.root.display(),
+                format!("a lab has one provider, and --provider says {provider}"),
+                format!("{} first, or do without --provider", ui::command("destroy")),
+            ));
+        }
+        lab.record.provider = provider;
+    }
+    Ok(lab)
+}
+
 fn up(args: &Up, is_new: bool, lock: File) -> Result<(), Failure> {
     let began = Instant::now();
-    let mut lab = Lab::open(args.num_instances)?;
-    let names = names(&lab, args)?;
+    let mut lab = open(args)?;
+    let names = chosen(&lab, args)?;
+    let before = super::status::statuses(&lab);
+    let changes = changes::of(&lab, &before)?;
+    changes.say();
     let supervisor = match prepare(&mut lab) {
         Ok(supervisor) => supervisor,
         Err(failure) => {
@@ -60,7 +106,7 @@ fn up(args: &Up, is_new: bool, lock: File) -> Result<(), Failure> {
         }
     };
     // A part of the cluster may have no quorum yet: only the whole is waited for.
-    let whole = names.len() == lab.nodes.len();
+    let whole = lab.wanted().iter().all(|node| names.contains(&node.name));
     let mut nodes = Vec::new();
     for node in lab.nodes.iter().filter(|node| names.contains(&node.name)) {
         let mut spec = lab.spec(node)?;
@@ -68,6 +114,7 @@ fn up(args: &Up, is_new: bool, lock: File) -> Result<(), Failure> {
         spec.part = !whole;
         nodes.push(spec);
     }
+    remember(&mut lab, &names, &before)?;
     let request = Request::Up {
         nodes,
         forwards: lab.record.forwards.clone(),
@@ -75,25 +122,33 @@ fn up(args: &Up, is_new: bool, lock: File) -> Result<(), Failure> {
     // Whoever loses patience may halt or destroy what this waits for.
     drop(lock);
     let started = Instant::now();
-    if let Err(failure) = follow(&lab, &supervisor, &request, args.timeout.map(Duration::from_secs)) {
+    let limit = args.timeout.map(Duration::from_secs);
+    if let Err(failure) = follow(&lab, &supervisor, &request, limit) {
         down::end_if_idle(&lab)?;
         return Err(failure);
+    }
+    hosts::tell(&lab, &before);
+    let again: Vec<String> = changes.to_provision(&names);
+    if args.reload && !again.is_empty() {
+        down::reload_nodes(&lab, &supervisor, &again, true, limit)?;
     }
     ui::phase(
         &format!("ready: {} of {}", names.len(), lab.nodes.len()),
         started.elapsed(),
     );
     ui::phase("altogether", began.elapsed());
+    follow::say_troubles(&super::status::statuses(&lab));
     ui::lines(&next(&lab));
     Ok(())
 }
 
-fn names(lab: &Lab, args: &Up) -> Result<Vec<String>, Failure> {
-    Ok(lab
-        .named(&args.nodes)?
-        .into_iter()
-        .map(|node| node.name.clone())
-        .collect())
+/// Those that are named; or all that the settings ask for.
+fn chosen(lab: &Lab, args: &Up) -> Result<Vec<String>, Failure> {
+    let nodes: Vec<&Node> = match args.nodes.is_empty() {
+        true => lab.wanted().iter().collect(),
+        false => lab.named(&args.nodes)?,
+    };
+    Ok(nodes.into_iter().map(|node| node.name.clone()).collect())
 }
 
 /// Everything but the nodes. The record comes first: whatever ends this, the next command finds what there is.
@@ -107,21 +162,37 @@ fn prepare(lab: &mut Lab) -> Result<Supervisor, Failure> {
     Ok(supervisor)
 }
 
-fn plan(lab: &Lab, names: &[String]) -> String {
+/// What these nodes have from now on. User data stays what a node was made with until it is provisioned.
+fn remember(lab: &mut Lab, names: &[String], before: &[NodeStatus]) -> Result<(), Failure> {
+    for node in lab.nodes.iter().filter(|node| names.contains(&node.name)) {
+        let mut made = lab.made(node)?;
+        let is_new = before
+            .iter()
+            .any(|status| status.name == node.name && status.state == State::New);
+        if let Some(old) = lab.record.made.get(&node.name).filter(|_| !is_new) {
+            made.metadata.clone_from(&old.metadata);
+            made.user_data.clone_from(&old.user_data);
+        }
+        lab.record.made.insert(node.name.clone(), made);
+    }
+    lab.project.save(&lab.record)
+}
+
+fn plan(lab: &Lab, names: &[String], now: &[NodeStatus]) -> String {
     let mut rows = vec![
         ["NODE", "ADDRESS", "SSH PORT", "NOW", "THEN"]
             .map(String::from)
             .to_vec(),
     ];
-    let now = super::status::statuses(lab);
-    for node in lab.nodes.iter().filter(|node| names.contains(&node.name)) {
+    for node in &lab.nodes {
         let state = now
             .iter()
             .find(|status| status.name == node.name)
             .map(|status| status.state);
         let then = match state {
+            _ if !names.contains(&node.name) => "is left as it is",
             Some(State::Ready | State::Booting) => "stays",
-            Some(State::Halted | State::Failed) => "starts",
+            Some(State::Halted | State::Halting | State::Failed) => "starts",
             Some(State::New) | None => "is made and starts",
         };
         rows.push(vec![
@@ -135,6 +206,18 @@ fn plan(lab: &Lab, names: &[String]) -> String {
     ui::table(&rows)
 }
 
+/// What shows the lab's certificates where they are asked for.
+fn etcdctl(lab: &Lab) -> String {
+    let certificates = &lab.settings.certificates.value;
+    let dir = &certificates.dir;
+    match certificates.wanted && certificates.client {
+        false => "etcdctl".to_string(),
+        true => format!(
+            "sudo etcdctl --endpoint https://127.0.0.1:2379 --ca-file {dir}/ca.crt --cert-file {dir}/node.crt --key-file {dir}/node.key"
+        ),
+    }
+}
+
 fn next(lab: &Lab) -> String {
     let first = &lab.nodes[0].name;
     let mut rows = vec![
@@ -144,7 +227,7 @@ fn next(lab: &Lab) -> String {
     if lab.starts_etcd(&lab.nodes[0]) {
         rows.push([
             "the cluster".into(),
-            ui::command(&format!("ssh {first} -- etcdctl cluster-health")),
+            ui::command(&format!("ssh {first} -- {} cluster-health", etcdctl(lab))),
         ]);
     }
     rows.push(["stop, keep the disks".into(), ui::command("halt")]);

@@ -3,19 +3,29 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use labnode::ca::authority;
 use labnode::cloudconfig::strict::{self, Problem};
 use labnode::cloudconfig::substitute::Values;
 use labnode::cloudconfig::validate::Severity;
 
 use crate::args::Validate;
+use crate::commands::render;
+use crate::config::resolved::Settings;
 use crate::failure::{Failure, Place};
+use crate::lab::Lab;
 use crate::project::Project;
-use crate::{config, topology, ui};
+use crate::provider::Provider;
+use crate::render::certificates::Certificate;
+use crate::topology::Node;
+use crate::vagrant::Vagrant;
+use crate::{lab, topology, ui};
 
 pub fn run(args: &Validate) -> Result<(), Failure> {
-    let root = Project::find()?.root;
-    let settings = config::load(&root, args.settings.raw())?;
-    let nodes = topology::nodes(&settings, |_| true);
+    let project = Project::find()?;
+    let record = project.record()?.unwrap_or_default();
+    let settings = lab::settings(&project, &record, &args.settings.said())?;
+    let root = project.root;
+    let nodes = topology::nodes(&settings, topology::none_given, |_| true);
     // With the nodes that have them.
     let mut files: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     for node in &nodes {
@@ -28,6 +38,9 @@ pub fn run(args: &Validate) -> Result<(), Failure> {
     }
     let address = nodes[0].address.to_string();
     for file in files.keys() {
+        if settings.certificates.value.wanted {
+            check_certificates(&settings, &nodes[0], file, &root)?;
+        }
         let mut problems = problems(&file.display().to_string(), &root.join(file), &address)?;
         if let Some(last) = problems.pop() {
             problems.iter().for_each(ui::failure);
@@ -61,8 +74,28 @@ pub fn run(args: &Validate) -> Result<(), Failure> {
         };
         ui::lines(&format!("{} is valid{of}", file.display()));
     }
+    if record.provider != Provider::Local {
+        // Vagrant has an opinion of its own.
+        let lab = Lab::existing()?;
+        if let Some(vagrant) = Vagrant::of(&lab) {
+            render::again(&lab)?;
+            vagrant.run(&["validate"])?;
+        }
+    }
     ui::lines("the lab is valid");
     Ok(())
+}
+
+/// Is there a place for them in that file?
+fn check_certificates(settings: &Settings, node: &Node, file: &Path, root: &Path) -> Result<(), Failure> {
+    let path = root.join(file);
+    let text = fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
+    // Any will do.
+    let ca = authority::new().and_then(|ca| Ok((authority::host(&ca, &node.name, &[], &[], 1)?, ca.cert)));
+    let (pair, ca) = ca.map_err(|why| Failure::io("check", &path, &std::io::Error::other(why)))?;
+    let settings = &settings.certificates.value;
+    let certificate = Certificate { settings, ca, pair };
+    certificate.insert(&file.display().to_string(), &text).map(drop)
 }
 
 /// Everything that is wrong with a file of user data.

@@ -15,9 +15,10 @@ const NUM_INSTANCES: &str = "NUM_INSTANCES";
 /// The file that coreos-vagrant gives to all nodes when it is there.
 const USER_DATA: &str = "user-data";
 
-/// From the defaults over lab.yaml, the environment and config.rb to the flags, which weigh most.
-pub fn load(dir: &Path, flags: Raw) -> Result<Settings, Failure> {
-    let environment = environment(std::env::var(NUM_INSTANCES).ok().as_deref());
+/// From the defaults over lab.yaml, the environment and config.rb to the flags, which weigh most. `kept`: what the
+/// environment said when the lab was started, for when it says nothing now.
+pub fn load(dir: &Path, flags: Raw, kept: Option<&str>) -> Result<Settings, Failure> {
+    let environment = environment(num_instances().as_deref().or(kept));
     let lab_yaml = file(dir, lab_yaml::FILE)?;
     let config_rb = file(dir, config_rb::FILE)?;
     let mut settings = resolve(flags, config_rb.as_deref(), environment, lab_yaml.as_deref())?;
@@ -25,6 +26,11 @@ pub fn load(dir: &Path, flags: Raw) -> Result<Settings, Failure> {
         settings.user_data = Typed::new(Some(USER_DATA.to_string()), Origin::Here(USER_DATA));
     }
     Ok(settings)
+}
+
+/// What the environment says of the lab's size.
+pub fn num_instances() -> Option<String> {
+    std::env::var(NUM_INSTANCES).ok().filter(|text| !text.is_empty())
 }
 
 /// The text of a file that may be missing.
@@ -70,7 +76,7 @@ fn check_nodes(settings: &Settings) -> Result<(), Failure> {
     let (prefix, count) = (&settings.instance_name_prefix.value, settings.num_instances.value);
     let for_once = matches!(
         settings.num_instances.origin,
-        Origin::Flag(_) | Origin::Lab | Origin::Environment(_)
+        Origin::Flag(_) | Origin::Kept(_) | Origin::Environment(_)
     );
     let possible = if for_once { MAX_NODES } else { count };
     for (name, node) in &settings.nodes {
@@ -102,7 +108,7 @@ mod tests {
     const RUBY: &str = "$num_instances=4\n$vm_cpus=2\n";
 
     fn flags(num_instances: u8) -> Raw {
-        let num_instances = Some(Typed::new(num_instances, Origin::Flag("num-instances")));
+        let num_instances = Some(Typed::new(num_instances, Origin::Flag("num_instances")));
         Raw {
             num_instances,
             ..Raw::default()

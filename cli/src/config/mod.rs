@@ -1,6 +1,7 @@
 //! The settings of a lab: from lab.yaml, coreos-vagrant's config.rb and flags to what is meant.
 //!
 //! `settings!` below is the one list of them: a name (coreos-vagrant's, where it has it), a type and a default.
+pub mod certificates;
 pub mod config_rb;
 pub mod lab_yaml;
 mod load;
@@ -9,7 +10,7 @@ pub mod resolved;
 mod value;
 pub mod yaml;
 
-pub use load::{file, load};
+pub use load::{file, load, num_instances};
 pub use value::{Origin, Setting, Typed, Value};
 
 /// How the members of the lab's cluster find each other.
@@ -67,6 +68,8 @@ macro_rules! settings {
             user_data: Option<String> = None;
             /// Nodes start neither etcd nor fleet.
             bare: bool = false;
+            /// Nodes have certificates of a CA of the lab's own.
+            certificates: crate::config::certificates::Certificates = Default::default();
         }
     };
 }

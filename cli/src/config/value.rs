@@ -30,6 +30,42 @@ impl fmt::Display for Value {
     }
 }
 
+impl Value {
+    /// As a lab's record keeps it. Only what a setting can be comes back the same: keys are words or numbers.
+    pub fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value as Json;
+        let word = |value: &Value| match value {
+            Value::Text(text) => text.clone(),
+            other => other.to_string(),
+        };
+        match self {
+            Value::Nil => Json::Null,
+            Value::Bool(value) => Json::from(*value),
+            Value::Int(value) => Json::from(*value),
+            Value::Float(value) => Json::from(*value),
+            Value::Text(value) => Json::from(value.as_str()),
+            Value::List(list) => list.iter().map(Value::to_json).collect(),
+            Value::Map(map) => Json::Object(map.iter().map(|(key, value)| (word(key), value.to_json())).collect()),
+        }
+    }
+
+    pub fn from_json(json: &serde_json::Value) -> Value {
+        use serde_json::Value as Json;
+        let key = |text: &String| text.parse().map_or_else(|_| Value::Text(text.clone()), Value::Int);
+        match json {
+            Json::Null => Value::Nil,
+            Json::Bool(value) => Value::Bool(*value),
+            Json::Number(value) => match value.as_i64() {
+                Some(int) => Value::Int(int),
+                None => Value::Float(value.as_f64().unwrap_or_default()),
+            },
+            Json::String(value) => Value::Text(value.clone()),
+            Json::Array(list) => Value::List(list.iter().map(Value::from_json).collect()),
+            Json::Object(map) => Value::Map(map.iter().map(|(k, v)| (key(k), Value::from_json(v))).collect()),
+        }
+    }
+}
+
 /// Where a value comes from, in the order of growing weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -41,6 +77,8 @@ pub enum Origin {
     Here(&'static str),
     /// What the lab that is here began with.
     Lab,
+    /// What a flag said to an earlier command.
+    Kept(&'static str),
     Flag(&'static str),
 }
 
@@ -52,7 +90,8 @@ impl fmt::Display for Origin {
             Origin::Environment(name) => write!(f, "${name}"),
             Origin::Here(file) => write!(f, "./{file}"),
             Origin::Lab => f.write_str(".lab/lab.json"),
-            Origin::Flag(flag) => write!(f, "--{flag}"),
+            Origin::Kept(flag) => write!(f, "--{} (kept)", flag.replace('_', "-")),
+            Origin::Flag(flag) => write!(f, "--{}", flag.replace('_', "-")),
         }
     }
 }

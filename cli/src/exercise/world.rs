@@ -74,7 +74,7 @@ impl World {
     }
 
     fn here(dir: &Path) -> Result<World, Failure> {
-        let lab = Lab::open(None)?;
+        let lab = Lab::open(&Default::default())?;
         let nodes = lab
             .nodes
             .iter()

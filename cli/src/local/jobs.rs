@@ -3,6 +3,7 @@ use std::io;
 use std::time::Duration;
 
 use super::inside;
+use super::protocol::Trouble;
 
 /// A systemd that gives no answer for so long is asked again.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -12,10 +13,45 @@ const TOGETHER: [&str; 2] = ["etcd2.service", "etcd.service"];
 /// What starts those, and waits.
 const STARTERS: &str = "user-cloudinit@";
 
-/// The units whose jobs run, asked of systemd inside the node whose first process is `pid`.
+/// So much is shown of a failed unit's journal.
+const LINES: &str = "5";
+
+/// The units whose jobs run.
 pub async fn running(pid: i32) -> io::Result<Vec<String>> {
-    let list = ["/usr/bin/systemctl", "list-jobs", "--no-legend", "--plain", "--full"];
+    let list = ["systemctl", "list-jobs", "--no-legend", "--plain", "--full"];
     Ok(parse(&inside::must(pid, &list, PATIENCE).await?))
+}
+
+/// The units that have failed, with the ends of their journals.
+pub async fn failed(pid: i32) -> io::Result<Vec<Trouble>> {
+    let list = [
+        "systemctl",
+        "list-units",
+        "--failed",
+        "--no-legend",
+        "--plain",
+        "--full",
+    ];
+    let list = inside::must(pid, &list, PATIENCE).await?;
+    let mut troubles = Vec::new();
+    for unit in list.lines().filter_map(|line| line.split_whitespace().next()) {
+        let journal = [
+            "journalctl",
+            "--no-pager",
+            "--quiet",
+            "--output=cat",
+            "--lines",
+            LINES,
+            "--unit",
+            unit,
+        ];
+        let log = inside::must(pid, &journal, PATIENCE).await.unwrap_or_default();
+        troubles.push(Trouble {
+            unit: unit.to_string(),
+            log: log.lines().map(str::to_string).collect(),
+        });
+    }
+    Ok(troubles)
 }
 
 /// Of lines `JOB UNIT TYPE STATE` the units that run; all others wait for one of these.

@@ -27,11 +27,11 @@ impl Controller {
     }
 }
 
-/// Holds a process, and all that it starts, to so much memory (MiB) and so many processors; says what it could not.
-pub fn set(node: &Cgroup, pid: i32, memory: Option<u64>, cpus: Option<f64>) -> Vec<String> {
+/// Holds processes, and all that they start, to so much memory (MiB) and so many processors; says what it could not.
+pub fn set(node: &Cgroup, pids: &[i32], memory: Option<u64>, cpus: Option<f64>) -> Vec<String> {
     let mut missed = Vec::new();
     let mut hold = |controller: Controller, second: &[(&str, String)], first: &[(&str, String)]| {
-        if let Err(error) = limit(node, pid, controller, second, first) {
+        if let Err(error) = limit(node, pids, controller, second, first) {
             missed.push(format!("{} is not limited: {error}", controller.name()));
         }
     };
@@ -56,10 +56,44 @@ pub fn set(node: &Cgroup, pid: i32, memory: Option<u64>, cpus: Option<f64>) -> V
     missed
 }
 
-/// The first file of each list has to be there; the others are not on every kernel.
+/// Other limits for a node that runs: none is as much as there is.
+pub fn change(node: &Cgroup, was: (Option<u64>, Option<f64>), is: (Option<u64>, Option<f64>)) -> Vec<String> {
+    let pids = processes(node.path());
+    let mut missed = set(
+        node,
+        &pids,
+        is.0.filter(|_| was.0 != is.0),
+        is.1.filter(|_| was.1 != is.1),
+    );
+    let mut lift = |controller: Controller, second: &[(&str, String)], first: &[(&str, String)]| {
+        if let Err(error) = limit(node, &pids, controller, second, first) {
+            missed.push(format!("{} is still limited: {error}", controller.name()));
+        }
+    };
+    if was.0.is_some() && is.0.is_none() {
+        let second = ["memory.max", "memory.swap.max"].map(|file| (file, "max".to_string()));
+        let first = ["memory.memsw.limit_in_bytes", "memory.limit_in_bytes"].map(|file| (file, "-1".to_string()));
+        lift(Controller::Memory, &second, &first);
+    }
+    if was.1.is_some() && is.1.is_none() {
+        let second = [("cpu.max", format!("max {PERIOD}"))];
+        lift(Controller::Cpu, &second, &[("cpu.cfs_quota_us", "-1".to_string())]);
+    }
+    missed
+}
+
+/// All in a group and beneath it.
+fn processes(group: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let own = text.lines().filter_map(|line| line.parse().ok());
+    let below = fs::read_dir(group).into_iter().flatten().flatten();
+    let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    own.chain(below.flat_map(|entry| processes(&entry.path()))).collect()
+}
+
 fn limit(
     node: &Cgroup,
-    pid: i32,
+    pids: &[i32],
     controller: Controller,
     second: &[(&str, String)],
     first: &[(&str, String)],
@@ -75,16 +109,30 @@ fn limit(
             (node.path().to_path_buf(), second)
         }
     };
-    for (at, (file, value)) in files.iter().enumerate() {
+    // Memory with swap is never less than memory: what comes first depends on whether they grow.
+    let backwards: Vec<(&str, String)> = files.iter().rev().cloned().collect();
+    write(&group, files).or_else(|_| write(&group, &backwards))?;
+    if group != node.path() {
+        for pid in pids {
+            match fs::write(group.join("cgroup.procs"), pid.to_string()) {
+                // One of them may have ended.
+                Err(error) if error.raw_os_error() != Some(libc::ESRCH) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Files for swap are not on every kernel.
+fn write(group: &Path, files: &[(&str, String)]) -> io::Result<()> {
+    for (file, value) in files {
         let path = group.join(file);
-        let needed = at == 0 || controller == Controller::Cpu;
-        if needed || path.exists() {
+        let is_swap = file.contains("swap") || file.contains("memsw");
+        if !is_swap || path.exists() {
             fs::write(&path, value)
                 .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         }
-    }
-    if group != node.path() {
-        fs::write(group.join("cgroup.procs"), pid.to_string())?;
     }
     Ok(())
 }

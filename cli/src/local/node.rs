@@ -5,20 +5,23 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr as UnixAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixDatagram};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsConnector;
 
 use super::boot;
 use super::cgroup::Cgroup;
 use super::clone::{Exit, Process, Program};
 use super::console::Console;
 use super::disk::Disk;
+use super::health;
 use super::jobs;
 use super::limits;
 use super::netns::{Interface, Netns};
@@ -59,9 +62,12 @@ pub struct Host {
 #[derive(Debug)]
 pub struct Node {
     pub spec: NodeSpec,
+    /// The same as it is to be by now.
+    wish: std::sync::Mutex<NodeSpec>,
     pub disk: Disk,
     host: Host,
     status: watch::Sender<NodeStatus>,
+    missing: AtomicBool,
     /// While it runs.
     running: Mutex<Option<Arc<Running>>>,
 }
@@ -92,12 +98,15 @@ impl Node {
             detail: String::new(),
             millis: 0,
             boots: 0,
+            troubles: Vec::new(),
         };
         Arc::new(Node {
+            wish: std::sync::Mutex::new(spec.clone()),
             spec,
             disk,
             host,
             status: watch::channel(status).0,
+            missing: AtomicBool::new(false),
             running: Mutex::default(),
         })
     }
@@ -112,6 +121,42 @@ impl Node {
 
     pub fn log(&self) -> PathBuf {
         self.disk.dir.join("console.log")
+    }
+
+    /// Has it be so from now on: its limits at once, the rest when it starts.
+    pub async fn change(&self, spec: NodeSpec) {
+        let old = std::mem::replace(&mut *self.wish.lock().expect("no panic holds it"), spec.clone());
+        let running = self.running.lock().await.clone();
+        if let Some(running) = running.filter(|_| (old.memory, old.cpus) != (spec.memory, spec.cpus)) {
+            let missed = limits::change(&running.cgroup, (old.memory, old.cpus), (spec.memory, spec.cpus));
+            self.status.send_if_modified(|status| {
+                let is_ready = status.state == State::Ready;
+                if is_ready {
+                    status.detail = missed.join("; ");
+                }
+                is_ready
+            });
+        }
+    }
+
+    fn wish(&self) -> NodeSpec {
+        self.wish.lock().expect("no panic holds it").clone()
+    }
+
+    /// Also what it does by itself: systemd takes this file away when it has started, and puts it back to go down.
+    pub async fn look(&self) -> NodeStatus {
+        let mut status = self.status();
+        if let Some(running) = self
+            .running
+            .lock()
+            .await
+            .as_ref()
+            .filter(|_| status.state == State::Ready)
+            && nologin(running.process.pid).exists()
+        {
+            status.state = State::Halting;
+        }
+        status
     }
 
     fn say(&self, state: State, detail: impl Into<String>, since: Option<Instant>) {
@@ -137,20 +182,36 @@ impl Node {
                 *running = Some(started.clone());
                 tokio::spawn(self.clone().live(started));
             }
-            Err(error) => self.say(State::Failed, error.to_string(), None),
+            Err(error) => self.fail(&error),
         }
+    }
+
+    /// It did not start. What the machine lacks is told apart by the error's kind.
+    fn fail(&self, error: &io::Error) {
+        self.missing
+            .store(error.kind() == io::ErrorKind::Unsupported, Ordering::Relaxed);
+        self.say(State::Failed, error.to_string(), None);
+    }
+
+    /// Did the last start fail for what the machine lacks?
+    pub fn misses(&self) -> bool {
+        self.missing.load(Ordering::Relaxed)
     }
 
     fn boot(&self) -> io::Result<Running> {
         let since = Instant::now();
         self.say(State::Booting, "starting", Some(since));
-        self.status.send_modify(|status| status.boots += 1);
+        self.status.send_modify(|status| {
+            status.boots += 1;
+            status.troubles.clear();
+        });
+        let wish = self.wish();
         if !self.disk.exists() {
-            explain("cannot make its disk", self.disk.create(&self.spec.files))?;
+            explain("cannot make its disk", self.disk.create(&wish.files))?;
         }
         let _ = self.disk.unmount();
         self.disk.mount(&self.host.layers)?;
-        let cgroup = explain(
+        let cgroup = need(
             "cannot make its control group",
             self.host.cgroup.node(&self.spec.name, self.host.base),
         )?;
@@ -165,8 +226,8 @@ impl Node {
             fds: &[],
         }
         .spawn();
-        let mut process = explain("cannot make its namespaces", process)?;
-        explain("cannot map its users", process.map_users(self.host.base))?;
+        let mut process = need("cannot make its namespaces", process)?;
+        need("cannot map its users", process.map_users(self.host.base))?;
         let netns = Netns::from(process.network()?);
         let mac = wire::mac(self.spec.address);
         let interface = Interface {
@@ -176,15 +237,14 @@ impl Node {
             prefix: self.host.prefix,
             gateway: Some(self.host.address),
         };
-        let tap = explain("cannot plug it into the wire", netns.tap(&interface))?;
+        let tap = need("cannot plug it into the wire", netns.tap(&interface))?;
         let port = self.host.wire.plug(Port { mac, tap })?;
         let notify = netns.run(|| {
             let socket = std::os::unix::net::UnixDatagram::bind_addr(&UnixAddr::from_abstract_name(boot::NOTIFY)?)?;
             socket.set_nonblocking(true)?;
             Ok(socket)
         })?;
-        let (memory, cpus) = (self.spec.memory, self.spec.cpus);
-        let unlimited = limits::set(&cgroup, process.pid, memory, cpus).join("; ");
+        let unlimited = limits::set(&cgroup, &[process.pid], wish.memory, wish.cpus).join("; ");
         process.release()?;
         Ok(Running {
             // SAFETY: it is the descriptor's owner, and nobody else closes it.
@@ -217,7 +277,10 @@ impl Node {
                         *slot = Some(running.clone());
                         continue;
                     }
-                    Err(error) => (State::Failed, error.to_string()),
+                    Err(error) => {
+                        self.fail(&error);
+                        return;
+                    }
                 },
                 Ok(Exit::Signal(libc::SIGINT)) => (State::Halted, String::new()),
                 Ok(Exit::Signal(libc::SIGKILL)) => (State::Halted, "killed".into()),
@@ -248,10 +311,11 @@ impl Node {
     async fn become_ready(self: Arc<Node>, running: Arc<Running>) {
         let say = |detail: &str| self.say(State::Booting, detail, Some(running.since));
         say("systemd");
+        let wish = self.wish();
         let mut left = String::new();
         while timeout(JOBS, running.settled()).await.is_err() {
             left = match jobs::running(running.process.pid).await {
-                Ok(jobs) if self.spec.part && jobs::wait_for_others(&jobs) => {
+                Ok(jobs) if wish.part && jobs::wait_for_others(&jobs) => {
                     format!("{} waits for the others", jobs.join(", "))
                 }
                 Ok(jobs) if jobs.is_empty() => continue,
@@ -270,16 +334,25 @@ impl Node {
         while !self.ssh_answers().await {
             sleep(PROBE).await;
         }
-        if self.spec.etcd {
+        if wish.etcd {
             say("etcd");
-            while !self.etcd_is_healthy().await {
+            let tls = wish.tls.as_ref().and_then(|tls| health::connector(tls).ok());
+            while !self.etcd_is_healthy(tls.as_ref()).await {
                 sleep(PROBE).await;
             }
         }
-        let notes: Vec<&str> = [left.as_str(), &running.unlimited]
+        let troubles = timeout(GRACE, jobs::failed(running.process.pid)).await;
+        let troubles = troubles.map_or_else(|_| Vec::new(), |found| found.unwrap_or_default());
+        let failed: Vec<&str> = troubles.iter().map(|trouble| trouble.unit.as_str()).collect();
+        let failed = match failed.is_empty() {
+            true => String::new(),
+            false => format!("{} failed", failed.join(", ")),
+        };
+        let notes: Vec<&str> = [left.as_str(), &running.unlimited, &failed]
             .into_iter()
             .filter(|note| !note.is_empty())
             .collect();
+        self.status.send_modify(|status| status.troubles = troubles);
         self.say(State::Ready, notes.join("; "), Some(running.since));
     }
 
@@ -291,14 +364,8 @@ impl Node {
         matches!(timeout(GRACE, stream.read_exact(&mut banner)).await, Ok(Ok(_)) if &banner == b"SSH-")
     }
 
-    async fn etcd_is_healthy(&self) -> bool {
-        let ask = async {
-            let mut stream = self.connect(ETCD).await?;
-            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").await?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await?;
-            io::Result::Ok(answer.contains("\"health\": \"true\""))
-        };
+    async fn etcd_is_healthy(&self, tls: Option<&TlsConnector>) -> bool {
+        let ask = async { health::of_etcd(self.connect(ETCD).await?, self.spec.address, tls).await };
         matches!(timeout(GRACE, ask).await, Ok(Ok(true)))
     }
 
@@ -318,6 +385,7 @@ impl Node {
             return;
         };
         let process = &running.process;
+        self.say(State::Halting, "", None);
         if force || process.kill_realtime(POWEROFF).is_err() {
             let _ = process.kill(Signal::KILL);
         }
@@ -407,6 +475,16 @@ impl Running {
 
 fn explain<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("{what}: {error}")))
+}
+
+/// As above, of what the machine has to have.
+fn need<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| io::Error::new(io::ErrorKind::Unsupported, format!("{what}: {error}")))
+}
+
+/// What systemd puts there when nobody is to log in any more.
+fn nologin(pid: i32) -> PathBuf {
+    Path::new("/proc").join(pid.to_string()).join("root/run/nologin")
 }
 
 /// The last lines of a console.

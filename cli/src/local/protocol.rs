@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::disk::File;
+use super::health::Tls;
 use crate::faults::{Fault, Lease};
 
 /// A lab, as its supervisor has to know it.
@@ -37,6 +38,9 @@ pub struct NodeSpec {
     pub files: Vec<File>,
     /// Ready only once its etcd says that it is healthy.
     pub etcd: bool,
+    /// How that is asked, where it speaks TLS.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// Others of its cluster may be down: what waits for them is not waited for.
     pub part: bool,
 }
@@ -69,9 +73,9 @@ pub enum Request {
         nodes: Vec<String>,
         force: bool,
     },
-    /// Down and up again.
+    /// Down and up again, as they are to be now.
     Reload {
-        nodes: Vec<String>,
+        nodes: Vec<NodeSpec>,
         files: Vec<(String, Vec<File>)>,
     },
     /// With their disks.
@@ -153,6 +157,8 @@ pub enum Reason {
     Conflict,
     /// Nobody can do what was asked.
     Usage,
+    /// The machine has not what a node needs.
+    Missing,
     Timeout,
     Other,
 }
@@ -167,6 +173,17 @@ pub struct NodeStatus {
     /// Since it was started.
     pub millis: u64,
     pub boots: u32,
+    /// Units that failed while it started.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
+}
+
+/// A unit of a node that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    pub unit: String,
+    /// The last lines of its journal.
+    pub log: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,6 +193,8 @@ pub enum State {
     New,
     Booting,
     Ready,
+    /// On its way down.
+    Halting,
     Halted,
     Failed,
 }
@@ -186,6 +205,7 @@ impl std::fmt::Display for State {
             State::New => "new",
             State::Booting => "booting",
             State::Ready => "ready",
+            State::Halting => "halting",
             State::Halted => "halted",
             State::Failed => "failed",
         })

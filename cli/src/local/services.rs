@@ -55,9 +55,12 @@ impl Services {
             if ended.is_some() || began.elapsed() > PATIENCE {
                 let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
                 let last = log.lines().last().unwrap_or("it says nothing").to_string();
-                return Err(io::Error::other(format!(
-                    "the lab's discovery service does not answer ({error}): {last}"
-                )));
+                let kind = match ended {
+                    Some(_) => io::ErrorKind::Other,
+                    None => io::ErrorKind::TimedOut,
+                };
+                let why = format!("the lab's discovery service does not answer ({error}): {last}");
+                return Err(io::Error::new(kind, why));
             }
             tokio::time::sleep(PAUSE).await;
         }

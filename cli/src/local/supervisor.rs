@@ -151,7 +151,7 @@ impl Supervisor {
                 client.finish(result).await
             }
             Request::Reload { nodes, files } => {
-                let result = self.reload(&nodes, &files, &mut client).await;
+                let result = self.reload(nodes, &files, &mut client).await;
                 client.finish(result).await
             }
             Request::Destroy { nodes } => {
@@ -227,11 +227,10 @@ impl Supervisor {
     async fn statuses(&self) -> Vec<NodeStatus> {
         let nodes = self.nodes(&[]).await;
         let leases = self.leases().await.map(|(leases, _)| leases.list()).unwrap_or_default();
-        let of = |node: &Arc<Node>| {
-            let mut status = node.status();
+        let of = |mut status: NodeStatus| {
             let faults = leases
                 .iter()
-                .filter(|lease| lease.fault.nodes().contains(&node.spec.name.as_str()))
+                .filter(|lease| lease.fault.nodes().contains(&status.name.as_str()))
                 .map(|lease| format!("fault {}: {}", lease.id, lease.fault));
             let notes: Vec<String> = [status.detail]
                 .into_iter()
@@ -241,7 +240,11 @@ impl Supervisor {
             status.detail = notes.join("; ");
             status
         };
-        nodes.iter().map(of).collect()
+        let mut statuses = Vec::new();
+        for node in &nodes {
+            statuses.push(of(node.look().await));
+        }
+        statuses
     }
 
     async fn leases(&self) -> Option<(Arc<Leases>, Scope)> {
@@ -342,7 +345,7 @@ impl Supervisor {
         };
         let mut nodes = Vec::new();
         for spec in specs {
-            nodes.push(lab_now.node(&self.dir, spec));
+            nodes.push(lab_now.node(&self.dir, spec).await);
         }
         lab_now.forwards.set(forwards, &lab_now.nodes)?;
         let leases = lab_now.leases.clone();
@@ -378,11 +381,20 @@ impl Supervisor {
 
     async fn reload(
         &self,
-        names: &[String],
+        specs: Vec<NodeSpec>,
         files: &[(String, Vec<super::disk::File>)],
         client: &mut Client,
     ) -> io::Result<()> {
-        let nodes = self.released(names).await;
+        let mut nodes = Vec::new();
+        let mut lab = self.lab.lock().await;
+        let lab_now = lab.as_mut().ok_or_else(|| io::Error::other("the lab has not begun"))?;
+        for spec in specs {
+            nodes.push(lab_now.node(&self.dir, spec).await);
+        }
+        drop(lab);
+        if let Some((leases, _)) = self.leases().await {
+            leases.release(&nodes).await;
+        }
         for node in &nodes {
             node.halt(false).await;
             client.say(&Event::Node(node.status())).await?;
@@ -502,13 +514,14 @@ impl Lab {
         })
     }
 
-    /// The node of this name, made if it is new.
-    fn node(&mut self, dir: &Path, spec: NodeSpec) -> Arc<Node> {
+    /// The node of this name, made if it is new, and from now on as it is described.
+    async fn node(&mut self, dir: &Path, spec: NodeSpec) -> Arc<Node> {
         let known = self
             .nodes
             .get(&spec.name)
             .filter(|node| node.status().state != State::New);
         if let Some(node) = known {
+            node.change(spec).await;
             return node.clone();
         }
         let name = spec.name.clone();
@@ -546,7 +559,7 @@ async fn follow(nodes: &[Arc<Node>], client: &mut Client) -> io::Result<()> {
         tokio::spawn(async move {
             loop {
                 let now = status.borrow_and_update().clone();
-                let last = now.state != State::Booting;
+                let last = !matches!(now.state, State::Booting | State::Halting);
                 if changes.send(now).await.is_err() || last || status.changed().await.is_err() {
                     return;
                 }
@@ -557,17 +570,16 @@ async fn follow(nodes: &[Arc<Node>], client: &mut Client) -> io::Result<()> {
     while let Some(status) = changed.recv().await {
         client.say(&Event::Node(status)).await?;
     }
-    match nodes
-        .iter()
-        .map(|node| node.status())
-        .find(|status| status.state != State::Ready)
-    {
-        Some(status) => Err(io::Error::other(format!(
-            "{} is not up: {}",
-            status.name, status.detail
-        ))),
-        None => Ok(()),
-    }
+    let down = nodes.iter().find(|node| node.status().state != State::Ready);
+    down.map_or(Ok(()), |node| {
+        let status = node.status();
+        let kind = match node.misses() {
+            true => io::ErrorKind::Unsupported,
+            false => io::ErrorKind::Other,
+        };
+        let why = format!("{} is not up: {}", status.name, status.detail);
+        Err(io::Error::new(kind, why))
+    })
 }
 
 /// Root on the host, not of a namespace that an ordinary user made.
@@ -605,7 +617,11 @@ impl Client {
             what: "the lab cannot do that".into(),
             place: "its supervisor".into(),
             why: why.into(),
-            todo: "lab status".into(),
+            todo: match reason {
+                Reason::Missing => "lab doctor",
+                _ => "lab status",
+            }
+            .into(),
         })
         .await
     }
@@ -617,6 +633,7 @@ impl Client {
                 let reason = match error.kind() {
                     io::ErrorKind::AddrInUse => Reason::Conflict,
                     io::ErrorKind::InvalidInput => Reason::Usage,
+                    io::ErrorKind::Unsupported => Reason::Missing,
                     io::ErrorKind::TimedOut => Reason::Timeout,
                     _ => Reason::Other,
                 };

@@ -1,4 +1,5 @@
 //! Topology to text (pure): a file each for what other programs read.
+pub mod certificates;
 pub mod changes;
 pub mod config_rb;
 pub mod known_hosts;

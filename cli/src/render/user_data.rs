@@ -1,7 +1,9 @@
 //! A node's cloud-config: the lab's own, or the user's with what the lab knows put in (pure).
 //!
 //! `$public_ipv4` and `$private_ipv4` stay: coreos-cloudinit replaces them in the node.
+use super::certificates::Certificate;
 use super::scalar;
+use crate::config::certificates::Certificates;
 use crate::config::yaml;
 use crate::failure::{Failure, Place};
 use crate::topology::Node;
@@ -19,8 +21,10 @@ pub enum Bootstrap {
 
 impl Bootstrap {
     /// All nodes by name and peer URL.
-    pub fn all(nodes: &[Node]) -> Bootstrap {
-        Bootstrap::Static(nodes.iter().map(|node| (node.name.clone(), peer_url(node))).collect())
+    pub fn all(nodes: &[Node], certificates: &Certificates) -> Bootstrap {
+        let scheme = scheme(certificates.wanted && certificates.peer);
+        let url = |node: &Node| format!("{scheme}://{}:2380", node.address);
+        Bootstrap::Static(nodes.iter().map(|node| (node.name.clone(), url(node))).collect())
     }
 
     /// What etcd is told, beside its name.
@@ -36,8 +40,8 @@ impl Bootstrap {
     }
 }
 
-fn peer_url(node: &Node) -> String {
-    format!("http://{}:2380", node.address)
+fn scheme(with_certificates: bool) -> &'static str {
+    if with_certificates { "https" } else { "http" }
 }
 
 /// What a node of the lab's own making starts.
@@ -48,7 +52,16 @@ pub struct Services {
 }
 
 /// The user data of nodes whose user has none.
-pub fn default(node: &Node, bootstrap: &Bootstrap, services: Services) -> String {
+pub fn default(
+    node: &Node,
+    bootstrap: &Bootstrap,
+    services: Services,
+    certificate: Option<&Certificate<'_>>,
+) -> String {
+    let settings = certificate.map(|certificate| certificate.settings);
+    let dir = settings.map_or("", |settings| settings.dir.as_str());
+    let (client, peer) = settings.map_or((false, false), |settings| (settings.client, settings.peer));
+    let (clients, peers) = (scheme(client), scheme(peer));
     let mut text = format!("#cloud-config\n\nhostname: {}\n", node.name);
     let metadata = metadata(node);
     let mut units = Vec::new();
@@ -60,17 +73,38 @@ pub fn default(node: &Node, bootstrap: &Bootstrap, services: Services) -> String
         if let Some((key, value)) = bootstrap.option() {
             text.push_str(&format!("    {key}: {value}\n"));
         }
-        text.push_str(
-            "    advertise-client-urls: http://$public_ipv4:2379
-    initial-advertise-peer-urls: http://$private_ipv4:2380
-    listen-client-urls: http://0.0.0.0:2379,http://0.0.0.0:4001
-    listen-peer-urls: http://$private_ipv4:2380,http://$private_ipv4:7001
-",
-        );
+        text.push_str(&format!(
+            "    advertise-client-urls: {clients}://$public_ipv4:2379
+    initial-advertise-peer-urls: {peers}://$private_ipv4:2380
+    listen-client-urls: {clients}://0.0.0.0:2379,{clients}://0.0.0.0:4001
+    listen-peer-urls: {peers}://$private_ipv4:2380,{peers}://$private_ipv4:7001
+"
+        ));
+        for (_, side) in [(client, ""), (peer, "peer-")]
+            .into_iter()
+            .filter(|(wanted, _)| *wanted)
+        {
+            text.push_str(&format!(
+                "    {side}cert-file: {dir}/node.crt
+    {side}key-file: {dir}/node.key
+    {side}trusted-ca-file: {dir}/ca.crt
+    {side}client-cert-auth: true
+"
+            ));
+        }
         units.push("etcd2.service");
     }
     if services.fleet || !metadata.is_empty() {
         text.push_str("  fleet:\n    public-ip: $public_ipv4\n");
+        if client {
+            text.push_str(&format!(
+                "    etcd-servers: https://$public_ipv4:2379
+    etcd-cafile: {dir}/ca.crt
+    etcd-certfile: {dir}/node.crt
+    etcd-keyfile: {dir}/node.key
+"
+            ));
+        }
         if !metadata.is_empty() {
             text.push_str(&format!("    metadata: {}\n", serde_json::Value::String(metadata)));
         }
@@ -84,7 +118,7 @@ pub fn default(node: &Node, bootstrap: &Bootstrap, services: Services) -> String
     for unit in units {
         text.push_str(&format!("    - name: {unit}\n      command: start\n"));
     }
-    text
+    text + &certificate.map(Certificate::section).unwrap_or_default()
 }
 
 /// As fleet takes it: `disk=ssd,role=database`.
@@ -98,7 +132,18 @@ fn metadata(node: &Node) -> String {
 }
 
 /// A user's file for one node. What is no cloud-config, a script for one, is left as it is.
-pub fn personal(file: &str, text: &str, node: &Node, bootstrap: &Bootstrap) -> Result<String, Failure> {
+pub fn personal(
+    file: &str,
+    text: &str,
+    node: &Node,
+    bootstrap: &Bootstrap,
+    certificate: Option<&Certificate<'_>>,
+) -> Result<String, Failure> {
+    let edited = with_bootstrap(file, text, node, bootstrap)?;
+    certificate.map_or(Ok(edited.clone()), |certificate| certificate.insert(file, &edited))
+}
+
+fn with_bootstrap(file: &str, text: &str, node: &Node, bootstrap: &Bootstrap) -> Result<String, Failure> {
     if !is_cloud_config(text) {
         return Ok(text.to_string());
     }

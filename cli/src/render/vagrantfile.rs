@@ -60,7 +60,7 @@ mod tests {
     use crate::topology;
 
     fn rendered(settings: &Settings) -> String {
-        render(settings, &topology::nodes(settings, |_| true))
+        render(settings, &topology::nodes(settings, topology::none_given, |_| true))
     }
 
     #[test]

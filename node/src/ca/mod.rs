@@ -1,17 +1,27 @@
 //! etcd-ca: a certificate authority in a directory, for the clusters of people who have none.
+//!
+//! `authority` makes certificates without a directory and a command line, for `lab`.
+#[cfg(feature = "server")]
 mod args;
+pub mod authority;
 pub mod certs;
+#[cfg(feature = "server")]
 mod commands;
+#[cfg(feature = "server")]
 mod depot;
 pub mod keys;
+#[cfg(feature = "server")]
 mod prompt;
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests;
 
+#[cfg(feature = "server")]
 use crate::sys;
+#[cfg(feature = "server")]
 use args::Command;
 
 /// Exit status out. Environment variables mean nothing to it.
+#[cfg(feature = "server")]
 pub fn run(args: &[String], _: &[(String, String)]) -> i32 {
     let args = match args::parse(args) {
         Ok(args) => args,

@@ -1,5 +1,5 @@
 //! A node has the memory and the processors that its settings give it, and no more.
-use corelab_tests::lab::Lab;
+use corelab_tests::lab::{Lab, Who};
 use corelab_tests::tools::outputs;
 
 /// What doctor says of a check.
@@ -11,9 +11,8 @@ fn has(lab: &Lab, check: &str) -> bool {
     found.unwrap_or_else(|| panic!("no {check} in {answer}"))["ok"] == true
 }
 
-#[test]
-fn memory_and_processors_are_limited_or_the_lab_says_why_not() {
-    let lab = Lab::new();
+fn memory_and_processors_are_limited_or_the_lab_says_why_not(who: Who) {
+    let lab = Lab::of(who);
     lab.write("lab.yaml", "num_instances: 1\nbare: true\nvm_memory: 160\nvm_cpus: 1\n");
     let said = lab.ok(&["up"]);
     match has(&lab, "memory limits") {
@@ -45,4 +44,8 @@ fn memory_and_processors_are_limited_or_the_lab_says_why_not() {
         false => assert!(said.contains("cpu is not limited"), "{said}"),
     }
     lab.gone();
+}
+
+corelab_tests::for_everybody! {
+    memory_and_processors_are_limited_or_the_lab_says_why_not
 }

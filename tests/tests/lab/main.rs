@@ -1,5 +1,7 @@
 //! Labs as people use them: real nodes on this machine, OpenSSH, and nothing left afterwards.
 mod apart;
+mod certificates;
+mod changes;
 mod faults;
 mod fleetctl;
 mod limits;

@@ -137,8 +137,9 @@ fn where_no_more_namespaces_are_allowed_the_node_says_so() {
     );
     let output = run(&mut command);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{}", outputs(&output));
+    assert_eq!(output.status.code(), Some(10), "{}", outputs(&output));
     four_parts(&error);
+    assert!(error.contains("lab doctor"), "{error}");
     assert!(error.contains("no more namespaces are allowed"), "{error}");
     lab.gone();
 }

@@ -1,10 +1,9 @@
 //! The ways to a node with OpenSSH's own programs, none of which may ever ask.
-use corelab_tests::lab::Lab;
+use corelab_tests::lab::{Lab, Who};
 use corelab_tests::tools::outputs;
 
-#[test]
-fn openssh_and_its_kin_reach_every_node_by_the_printed_configuration() {
-    let lab = Lab::bare(3);
+fn openssh_and_its_kin_reach_every_node_by_the_printed_configuration(who: Who) {
+    let lab = Lab::bare_of(who, 3);
     lab.ok(&["up"]);
     lab.sh("lab ssh-config > ssh-config; echo saved > backup.tar.gz; mkdir tree; echo leaf > tree/leaf");
     let config = lab.sh("cat ssh-config");
@@ -41,9 +40,8 @@ fn openssh_and_its_kin_reach_every_node_by_the_printed_configuration() {
     lab.gone();
 }
 
-#[test]
-fn an_agent_is_forwarded() {
-    let lab = Lab::bare(1);
+fn an_agent_is_forwarded(who: Who) {
+    let lab = Lab::bare_of(who, 1);
     lab.ok(&["up"]);
     let keys = lab.sh("ssh-keygen -q -t ed25519 -N '' -C forwarded -f own
          eval $(ssh-agent) > /dev/null; trap 'kill $SSH_AGENT_PID' EXIT
@@ -53,9 +51,8 @@ fn an_agent_is_forwarded() {
     lab.gone();
 }
 
-#[test]
-fn ports_of_localhost_lead_to_the_nodes() {
-    let lab = Lab::bare(3);
+fn ports_of_localhost_lead_to_the_nodes(who: Who) {
+    let lab = Lab::bare_of(who, 3);
     lab.ok(&["up"]);
     let table = lab.ok(&["port"]);
     let ports: Vec<&str> = table
@@ -76,9 +73,8 @@ fn ports_of_localhost_lead_to_the_nodes() {
     lab.gone();
 }
 
-#[test]
-fn the_ports_are_vagrants_unless_they_are_taken() {
-    let lab = Lab::bare(3);
+fn the_ports_are_vagrants_unless_they_are_taken(who: Who) {
+    let lab = Lab::bare_of(who, 3);
     // A taken port gives way; whoever else runs on this machine may have taken the others.
     let taken = std::net::TcpListener::bind("127.0.0.1:2222");
     let plan = lab.ok(&["up", "--dry-run"]);
@@ -93,9 +89,8 @@ fn the_ports_are_vagrants_unless_they_are_taken() {
     assert!(!lab.dir().join(".lab/lab.json").exists(), "a plan makes nothing");
 }
 
-#[test]
-fn a_rebuilt_node_has_a_new_key_which_is_known() {
-    let lab = Lab::bare(2);
+fn a_rebuilt_node_has_a_new_key_which_is_known(who: Who) {
+    let lab = Lab::bare_of(who, 2);
     lab.ok(&["up"]);
     let key = |node: &str| lab.on(node, "cat /etc/ssh/ssh_host_ed25519_key.pub");
     let (first, other) = (key("core-01"), key("core-02"));
@@ -111,4 +106,12 @@ fn a_rebuilt_node_has_a_new_key_which_is_known() {
     let refused = lab.lab(&["ssh", "core-01", "--", "true"]);
     assert_eq!(refused.status.code(), Some(255), "{}", outputs(&refused));
     lab.gone();
+}
+
+corelab_tests::for_everybody! {
+    openssh_and_its_kin_reach_every_node_by_the_printed_configuration
+    an_agent_is_forwarded
+    ports_of_localhost_lead_to_the_nodes
+    the_ports_are_vagrants_unless_they_are_taken
+    a_rebuilt_node_has_a_new_key_which_is_known
 }

@@ -1,11 +1,10 @@
 //! What a user's cloud-config or script does to a node.
-use corelab_tests::lab::Lab;
+use corelab_tests::lab::{Lab, Who};
 
 const YAML: &str = "num_instances: 1\nuser_data: user-data\n";
 
-#[test]
-fn a_cloud_config_is_applied_with_the_nodes_addresses() {
-    let lab = Lab::new();
+fn a_cloud_config_is_applied_with_the_nodes_addresses(who: Who) {
+    let lab = Lab::of(who);
     lab.write("lab.yaml", YAML);
     lab.write(
         "user-data",
@@ -40,9 +39,8 @@ coreos:
     lab.gone();
 }
 
-#[test]
-fn a_script_runs_and_reload_provision_brings_the_next_one() {
-    let lab = Lab::new();
+fn a_script_runs_and_reload_provision_brings_the_next_one(who: Who) {
+    let lab = Lab::of(who);
     lab.write("lab.yaml", YAML);
     lab.write("user-data", "#!/bin/sh\necho one >> /var/lib/ran\n");
     lab.ok(&["up"]);
@@ -55,9 +53,8 @@ fn a_script_runs_and_reload_provision_brings_the_next_one() {
     lab.gone();
 }
 
-#[test]
-fn etcd_as_0_4_was_and_fleet_come_up_by_the_cloud_config_of_their_time() {
-    let lab = Lab::new();
+fn etcd_as_0_4_was_and_fleet_come_up_by_the_cloud_config_of_their_time(who: Who) {
+    let lab = Lab::of(who);
     lab.write("config.rb", "$num_instances=3\n");
     lab.write(
         "user-data",
@@ -96,4 +93,10 @@ coreos:
     );
     assert_eq!(machines.matches("\"role\":\"database\"").count(), 3, "{machines}");
     lab.gone();
+}
+
+corelab_tests::for_everybody! {
+    a_cloud_config_is_applied_with_the_nodes_addresses
+    a_script_runs_and_reload_provision_brings_the_next_one
+    etcd_as_0_4_was_and_fleet_come_up_by_the_cloud_config_of_their_time
 }

@@ -1,6 +1,6 @@
 //! A lab from `up` to `destroy`, as the walk-throughs type it.
 use corelab_tests::eventually;
-use corelab_tests::lab::Lab;
+use corelab_tests::lab::{Lab, Who};
 
 fn boots(lab: &Lab, node: &str) -> u64 {
     lab.node(node)["boots"].as_u64().expect("a number")
@@ -14,9 +14,8 @@ fn start_of(lab: &Lab, node: &str) -> String {
     )
 }
 
-#[test]
-fn three_nodes_come_up_as_a_cluster_and_go_without_a_trace() {
-    let lab = Lab::new();
+fn three_nodes_come_up_as_a_cluster_and_go_without_a_trace(who: Who) {
+    let lab = Lab::of(who);
     let said = lab.ok(&["up"]);
     assert!(said.contains("ready: 3 of 3"), "{said}");
     let table = lab.ok(&["status"]);
@@ -64,9 +63,8 @@ fn three_nodes_come_up_as_a_cluster_and_go_without_a_trace() {
     lab.gone();
 }
 
-#[test]
-fn a_node_comes_up_alone_says_what_it_waits_for_and_is_no_less_reachable() {
-    let lab = Lab::new();
+fn a_node_comes_up_alone_says_what_it_waits_for_and_is_no_less_reachable(who: Who) {
+    let lab = Lab::of(who);
     let said = lab.ok(&["up", "core-02"]);
     assert!(said.contains("core-02 ready"), "{said}");
     assert_eq!(lab.on("core-02", "hostname").trim(), "core-02");
@@ -80,9 +78,8 @@ fn a_node_comes_up_alone_says_what_it_waits_for_and_is_no_less_reachable() {
     lab.gone();
 }
 
-#[test]
-fn reboot_and_poweroff_inside_a_node_do_what_they_say() {
-    let lab = Lab::bare(1);
+fn reboot_and_poweroff_inside_a_node_do_what_they_say(who: Who) {
+    let lab = Lab::bare_of(who, 1);
     lab.ok(&["up"]);
     lab.on("core-01", "sudo touch /var/lib/kept");
     let first = start_of(&lab, "core-01");
@@ -109,9 +106,8 @@ fn reboot_and_poweroff_inside_a_node_do_what_they_say() {
     lab.gone();
 }
 
-#[test]
-fn halt_keeps_the_disks_and_up_goes_on_with_them() {
-    let lab = Lab::new();
+fn halt_keeps_the_disks_and_up_goes_on_with_them(who: Who) {
+    let lab = Lab::of(who);
     lab.ok(&["up"]);
     lab.on("core-01", "etcdctl set kept yes");
     lab.ok(&["halt"]);
@@ -124,9 +120,8 @@ fn halt_keeps_the_disks_and_up_goes_on_with_them() {
     lab.gone();
 }
 
-#[test]
-fn the_console_shows_what_is_typed_and_printed() {
-    let lab = Lab::bare(1);
+fn the_console_shows_what_is_typed_and_printed(who: Who) {
+    let lab = Lab::bare_of(who, 1);
     lab.ok(&["up"]);
     // The node writes to its console while somebody is attached.
     let seen = lab.sh(
@@ -139,4 +134,12 @@ fn the_console_shows_what_is_typed_and_printed() {
     assert!(seen.contains("from the node"), "{seen}");
     assert!(lab.ok(&["logs", "core-01"]).contains("from the node"));
     lab.gone();
+}
+
+corelab_tests::for_everybody! {
+    three_nodes_come_up_as_a_cluster_and_go_without_a_trace
+    a_node_comes_up_alone_says_what_it_waits_for_and_is_no_less_reachable
+    reboot_and_poweroff_inside_a_node_do_what_they_say
+    halt_keeps_the_disks_and_up_goes_on_with_them
+    the_console_shows_what_is_typed_and_printed
 }
