@@ -9,11 +9,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::mirror::{MachineRef, UnitState};
 use super::monitor::Monitor;
-use super::registry::Registry;
+use super::registry::{LASTING, Registry};
 use super::scheduler;
 use super::schema::JobState;
 use crate::log;
-use crate::unit::requirements::OnDisconnect;
+use crate::unit::requirements::{OnDisconnect, RestartFailed};
 use crate::unit::{Hash, UnitFile};
 
 const LOG: &str = "agent";
@@ -21,6 +21,17 @@ const LOG: &str = "agent";
 const LOOK: Duration = Duration::from_millis(500);
 /// What failed is tried again after this, and what has changed behind our back is found by then.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Changes that come together are looked at together.
+const GATHER: Duration = Duration::from_millis(5);
+/// By then the mirror shows what was written.
+const SHOWN: Duration = Duration::from_secs(2);
+/// A failed unit is started again after this, then after twice as long, and so on up to the longest pause.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A unit that has been well for so long has a clean record again.
+const WELL: Duration = Duration::from_secs(60);
+/// After so many failed starts here a unit goes elsewhere, if it may.
+const TRIES: u32 = 3;
 /// How long a machine that leaves waits for its units to stop.
 const LEAVING: Duration = Duration::from_secs(80);
 
@@ -53,6 +64,10 @@ struct Wanted {
     file: Arc<UnitFile>,
     hash: Hash,
     state: JobState,
+    /// The index of the last request to restart it.
+    restart: u64,
+    /// Another machine that is there still has it running.
+    elsewhere: bool,
 }
 
 /// A unit as this machine has it.
@@ -63,6 +78,13 @@ struct Held {
     launched: bool,
     /// May it stay when the machine has lost the cluster?
     keeps: bool,
+    /// The last request to restart it that is done; None: not known yet, as after a start of fleetd.
+    restarted: Option<u64>,
+    restart_failed: RestartFailed,
+    /// How often it was started again in vain, when that is due next, and since when it has been well.
+    failures: u32,
+    again: Option<Instant>,
+    well: Option<Instant>,
     /// Its state as it was last published, and when.
     published: Option<(UnitState, Instant)>,
     /// When its heartbeat was last sent.
@@ -75,6 +97,11 @@ impl Held {
             hash,
             launched: false,
             keeps: false,
+            restarted: None,
+            restart_failed: RestartFailed::No,
+            failures: 0,
+            again: None,
+            well: None,
             published: None,
             beaten: None,
         }
@@ -158,16 +185,31 @@ impl<M: Manager> Agent<M> {
         // Often enough to notice in time that the lease is over.
         let mut again = interval((self.monitor.ttl() / 20).clamp(LOOK / 5, AGAIN));
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen = None;
         loop {
             // What the registry held when it was last read whole counts, however long ago: only what it says makes a
             // unit stop, never that it cannot be read.
-            if progress.borrow_and_update().filled {
+            let now = *progress.borrow_and_update();
+            if now.filled {
+                seen = Some(now.version);
                 self.step();
             }
-            tokio::select! {
-                changed = progress.changed() => if changed.is_err() { return },
-                _ = again.tick() => {}
-                () = self.freed.notified() => {}
+            loop {
+                tokio::select! {
+                    changed = progress.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        // A heartbeat that goes on changes nothing here.
+                        if seen == Some(progress.borrow_and_update().version) {
+                            continue;
+                        }
+                        sleep(GATHER).await;
+                    }
+                    _ = again.tick() => {}
+                    () = self.freed.notified() => {}
+                }
+                break;
             }
         }
     }
@@ -176,15 +218,15 @@ impl<M: Manager> Agent<M> {
     fn wanted(&self) -> BTreeMap<String, Wanted> {
         let mirror = self.registry.mirror();
         let lost = self.monitor.lost();
-        let machine = mirror
-            .scheduler_machines()
-            .into_iter()
-            .find(|machine| machine.id == self.id);
-        let (units, _) = mirror.scheduled();
-        let globals = match &machine {
-            Some(machine) => scheduler::globals_on(&units, machine),
+        let globals = mirror
+            .jobs
+            .values()
+            .any(|job| job.requirements.as_ref().is_some_and(|of| of.global));
+        let globals = match globals.then(|| mirror.scheduler_machine(&self.id)) {
+            None => BTreeSet::new(),
+            Some(Some(machine)) => scheduler::globals_on(&mirror.scheduled().0, &machine),
             // Not known to the cluster for now: those that run are left as they are.
-            None => self.held().keys().cloned().collect(),
+            Some(None) => self.held().keys().cloned().collect(),
         };
         let mut wanted = BTreeMap::new();
         let mut held = self.held();
@@ -205,13 +247,25 @@ impl<M: Manager> Agent<M> {
             };
             if let Some(unit) = held.get_mut(name) {
                 unit.keeps = keeps;
+                unit.restart_failed = requirements.restart_failed;
+                unit.restarted.get_or_insert(job.restart);
             }
             let Some((hash, file)) = job.hash.and_then(|hash| Some((hash, mirror.units.get(&hash)?.clone()))) else {
                 continue;
             };
             if ours && (keeps || !lost) {
-                let state = job.wanted;
-                wanted.insert(name.clone(), Wanted { file, hash, state });
+                let other = job
+                    .heartbeat
+                    .as_ref()
+                    .filter(|other| **other != self.id && !requirements.global);
+                let want = Wanted {
+                    file,
+                    hash,
+                    state: job.wanted,
+                    restart: job.restart,
+                    elsewhere: other.is_some_and(|other| mirror.machine(other).is_some()),
+                };
+                wanted.insert(name.clone(), want);
             }
         }
         // A job that is there and cannot be read says nothing: its unit stays as it is.
@@ -230,6 +284,8 @@ impl<M: Manager> Agent<M> {
                         file,
                         hash: unit.hash,
                         state,
+                        restart: job.restart,
+                        elsewhere: false,
                     },
                 );
             }
@@ -248,7 +304,11 @@ impl<M: Manager> Agent<M> {
             let done = match (want, have) {
                 (None, None) => true,
                 (Some(want), Some(have)) => {
-                    want.hash == have.hash && have.launched == (want.state == JobState::Launched)
+                    let launched = want.state == JobState::Launched;
+                    let again = launched && have.restarted.is_some_and(|done| done < want.restart);
+                    // It is started once the other machine has stopped it.
+                    let waits = launched && !have.launched && want.elsewhere;
+                    want.hash == have.hash && (have.launched == launched && !again || waits)
                 }
                 _ => false,
             };
@@ -295,20 +355,36 @@ impl<M: Manager> Agent<M> {
                 launched = false;
             }
             self.manager.load(name, &want.file).await?;
-            self.held().insert(name.into(), Held::new(want.hash));
+            let mut new = Held::new(want.hash);
+            new.restarted = Some(want.restart);
+            self.held().insert(name.into(), new);
             log::info!(LOG, "loaded Unit({name})");
         }
+        let again = have
+            .as_ref()
+            .and_then(|have| have.restarted)
+            .is_some_and(|done| done < want.restart);
+        if launched && again && want.state == JobState::Launched {
+            self.manager.stop(name).await?;
+            log::info!(LOG, "stopped Unit({name}) to restart it");
+            self.note(name, |held| held.launched = false);
+            launched = false;
+        }
         match (launched, want.state == JobState::Launched) {
+            (false, true) if want.elsewhere => {}
             (false, true) => {
                 self.manager.start(name).await?;
                 log::info!(LOG, "started Unit({name})");
-                self.note(name, |held| held.launched = true);
+                self.note(name, |held| {
+                    held.launched = true;
+                    held.restarted = Some(want.restart);
+                });
             }
             (true, false) => {
-                let ((), stopped) = tokio::join!(self.clear_heartbeat(name), self.manager.stop(name));
-                stopped?;
+                self.manager.stop(name).await?;
                 log::info!(LOG, "stopped Unit({name})");
                 self.note(name, |held| held.launched = false);
+                self.clear_heartbeat(name).await;
             }
             _ => {}
         }
@@ -323,14 +399,16 @@ impl<M: Manager> Agent<M> {
 
     /// Stops a unit, waits, and only then removes its file: systemd has to know its ExecStop until the end.
     async fn give_up(&self, name: &str, launched: bool) -> Result<(), String> {
-        // Also if we have not started it: someone else may have. A registry that does not answer holds up no stop.
-        let ((), stopped) = tokio::join!(self.clear_heartbeat(name), self.manager.stop(name));
+        // Also if we have not started it: someone else may have.
+        let stopped = self.manager.stop(name).await;
         if launched {
             stopped?;
         }
         self.manager.unload(name).await?;
         log::info!(LOG, "unloaded Unit({name})");
         self.held().remove(name);
+        // Not before it has stopped: another machine may wait for that to start it.
+        self.clear_heartbeat(name).await;
         if let Err(error) = self.registry.remove_state(name, &self.id).await {
             log::warning!(
                 LOG,
@@ -364,18 +442,20 @@ impl<M: Manager> Agent<M> {
     }
 
     async fn publish_once(&self) -> Result<(), String> {
+        self.sweep().await?;
         let names: Vec<String> = self.held().keys().cloned().collect();
         if names.is_empty() {
             return Ok(());
         }
         let statuses = self.manager.statuses(&names).await?;
-        let ttl = self.monitor.ttl();
-        let due = |at: Instant| at.elapsed() >= ttl / 2;
+        let due = |at: Instant| at.elapsed() >= LASTING / 2;
+        let late = |at: Instant| at.elapsed() >= SHOWN;
         for name in names {
             let Some(held) = self.held().get(&name).cloned() else {
                 continue;
             };
             let status = statuses.get(&name).cloned().unwrap_or_default();
+            self.tend(&name, &held, &status.active).await;
             let state = UnitState {
                 load_state: status.load,
                 active_state: status.active,
@@ -386,12 +466,21 @@ impl<M: Manager> Agent<M> {
                 },
                 unit_hash: held.hash.to_string(),
             };
-            if held
-                .published
-                .as_ref()
-                .is_none_or(|(last, at)| *last != state || due(*at) || self.forgotten(&name))
-            {
-                let saved = self.registry.save_state(&name, &state, ttl.as_secs().max(1)).await;
+            // What etcd has dropped is told again, as after it stood still for very long.
+            let (known, scheduled_here, beats) = {
+                let mirror = self.registry.mirror();
+                let known = mirror.states.contains_key(&(name.clone(), self.id.clone()));
+                let job = mirror.jobs.get(&name);
+                let here = job.is_some_and(|job| job.target.as_deref() == Some(&self.id));
+                (
+                    known,
+                    here,
+                    job.is_some_and(|job| job.heartbeat.as_deref() == Some(&self.id)),
+                )
+            };
+            let told = held.published.as_ref();
+            if told.is_none_or(|(last, at)| *last != state || due(*at) || !known && late(*at)) {
+                let saved = self.registry.save_state(&name, &state).await;
                 saved.map_err(|error| error.to_string())?;
                 self.note(&name, |held| held.published = Some((state, Instant::now())));
                 // One that went meanwhile must not stay behind as a state.
@@ -400,14 +489,10 @@ impl<M: Manager> Agent<M> {
                     continue;
                 }
             }
-            let scheduled_here = {
-                let mirror = self.registry.mirror();
-                let job = mirror.jobs.get(&name);
-                job.is_some_and(|job| job.target.as_deref() == Some(&self.id))
-            };
             let still = self.held().get(&name).is_some_and(|held| held.launched);
-            if still && scheduled_here && held.beaten.is_none_or(due) && !self.busy().contains(&name) {
-                let beaten = self.registry.heartbeat(&name, &self.id, ttl.as_secs().max(1)).await;
+            let beaten = held.beaten.is_none_or(|at| due(at) || !beats && late(at));
+            if still && scheduled_here && beaten && !self.busy().contains(&name) {
+                let beaten = self.registry.heartbeat(&name, &self.id).await;
                 beaten.map_err(|error| error.to_string())?;
                 self.note(&name, |held| held.beaten = Some(Instant::now()));
             }
@@ -415,10 +500,75 @@ impl<M: Manager> Agent<M> {
         Ok(())
     }
 
-    /// Has etcd dropped what we published, as it does when it stood still for too long?
-    fn forgotten(&self, name: &str) -> bool {
-        let mirror = self.registry.mirror();
-        !mirror.states.contains_key(&(name.to_string(), self.id.clone()))
+    /// Takes back what is said in our name of units that are not here, as an earlier run of this machine left it.
+    async fn sweep(&self) -> Result<(), String> {
+        let (states, heartbeats) = {
+            let mirror = self.registry.mirror();
+            let (held, busy) = (self.held(), self.busy());
+            let foreign = |name: &String| !held.contains_key(name) && !busy.contains(name);
+            let states = mirror
+                .states
+                .keys()
+                .filter(|(name, by)| *by == self.id && foreign(name));
+            let states: Vec<String> = states.map(|(name, _)| name.clone()).collect();
+            let heartbeats = mirror.jobs.iter().filter(|(name, job)| {
+                let runs = held.get(*name).is_some_and(|held| held.launched) || busy.contains(*name);
+                job.heartbeat.as_deref() == Some(&self.id) && !runs
+            });
+            let heartbeats: Vec<String> = heartbeats.map(|(name, _)| name.clone()).collect();
+            (states, heartbeats)
+        };
+        for name in states {
+            let removed = self.registry.remove_state(&name, &self.id).await;
+            removed.map_err(|error| error.to_string())?;
+        }
+        for name in heartbeats {
+            let cleared = self.registry.clear_heartbeat(&name, &self.id).await;
+            cleared.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Starts a unit again that has failed, if it asks for that.
+    async fn tend(&self, name: &str, held: &Held, active: &str) {
+        let now = Instant::now();
+        let failed = active == "failed" && held.launched && !self.busy().contains(name);
+        if !failed || held.restart_failed == RestartFailed::No {
+            self.note(name, |held| {
+                let well = held.well.filter(|_| active == "active");
+                held.well = well.or((active == "active").then_some(now));
+                if held.well.is_some_and(|since| since.elapsed() >= WELL) {
+                    held.failures = 0;
+                }
+            });
+            return;
+        }
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << held.failures.min(16))
+            .min(LONGEST_PAUSE);
+        match held.again {
+            Some(at) if at > now => {}
+            _ if held.restart_failed == RestartFailed::Elsewhere && held.failures >= TRIES => {
+                log::warning!(LOG, "Unit({name}) has failed {TRIES} times here: it goes elsewhere");
+                let seconds = self.monitor.limit().as_secs();
+                match self.registry.failed_on(name, &self.id, seconds).await {
+                    Ok(()) => self.note(name, |held| held.again = Some(now + LONGEST_PAUSE)),
+                    Err(error) => log::warning!(LOG, "cannot tell that Unit({name}) fails here: {error}"),
+                }
+            }
+            None => self.note(name, |held| held.again = Some(now + pause)),
+            Some(_) => {
+                log::info!(LOG, "Unit({name}) has failed and is started again");
+                if let Err(error) = self.manager.start(name).await {
+                    log::error!(LOG, "Unit({name}): {error}");
+                }
+                self.note(name, |held| {
+                    held.again = None;
+                    held.well = None;
+                    held.failures += 1;
+                });
+            }
+        }
     }
 
     /// Stops and removes all units: the machine leaves.
