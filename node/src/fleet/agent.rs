@@ -14,7 +14,7 @@ use super::scheduler;
 use super::schema::JobState;
 use crate::log;
 use crate::unit::requirements::{OnDisconnect, RestartFailed};
-use crate::unit::{Hash, UnitFile};
+use crate::unit::{Hash, Requirements, UnitFile};
 
 const LOG: &str = "agent";
 /// How often units are looked at for changes that systemd makes by itself.
@@ -76,8 +76,6 @@ struct Held {
     hash: Hash,
     /// Has it been started by us and not been stopped since?
     launched: bool,
-    /// May it stay when the machine has lost the cluster?
-    keeps: bool,
     /// The last request to restart it that is done; None: not known yet, as after a start of fleetd.
     restarted: Option<u64>,
     restart_failed: RestartFailed,
@@ -96,7 +94,6 @@ impl Held {
         Held {
             hash,
             launched: false,
-            keeps: false,
             restarted: None,
             restart_failed: RestartFailed::No,
             failures: 0,
@@ -230,64 +227,64 @@ impl<M: Manager> Agent<M> {
         };
         let mut wanted = BTreeMap::new();
         let mut held = self.held();
+        let keeps = |requirements: &Requirements| match requirements.on_disconnect {
+            OnDisconnect::Keep => true,
+            OnDisconnect::Stop => false,
+            // What can only be here is nowhere else meanwhile.
+            OnDisconnect::Default => requirements.global || requirements.machine_id.is_some() || !self.stop_when_lost,
+        };
+        for (name, unit) in held.iter_mut() {
+            if let Some(job) = mirror.jobs.get(name)
+                && let Some(requirements) = &job.requirements
+            {
+                unit.restart_failed = requirements.restart_failed;
+                unit.restarted.get_or_insert(job.restart);
+            }
+        }
         for (name, job) in &mirror.jobs {
+            // There may be many units, and this looks at all of them with every change: what is not ours costs little.
             let Some(requirements) = &job.requirements else {
                 continue;
             };
             let ours = match requirements.global {
-                true => job.wanted != JobState::Inactive && globals.contains(name),
-                false => job.target.as_deref() == Some(&self.id) && job.wanted != JobState::Inactive,
+                true => globals.contains(name),
+                false => job.target.as_deref() == Some(&self.id),
             };
-            // What can only be here is nowhere else meanwhile.
-            let bound = requirements.global || requirements.machine_id.is_some();
-            let keeps = match requirements.on_disconnect {
-                OnDisconnect::Keep => true,
-                OnDisconnect::Stop => false,
-                OnDisconnect::Default => bound || !self.stop_when_lost,
-            };
-            if let Some(unit) = held.get_mut(name) {
-                unit.keeps = keeps;
-                unit.restart_failed = requirements.restart_failed;
-                unit.restarted.get_or_insert(job.restart);
+            if !ours || job.wanted == JobState::Inactive || lost && !keeps(requirements) {
+                continue;
             }
             let Some((hash, file)) = job.hash.and_then(|hash| Some((hash, mirror.units.get(&hash)?.clone()))) else {
                 continue;
             };
-            if ours && (keeps || !lost) {
-                let other = job
-                    .heartbeat
-                    .as_ref()
-                    .filter(|other| **other != self.id && !requirements.global);
-                let want = Wanted {
-                    file,
-                    hash,
-                    state: job.wanted,
-                    restart: job.restart,
-                    elsewhere: other.is_some_and(|other| mirror.machine(other).is_some()),
-                };
-                wanted.insert(name.clone(), want);
-            }
+            let other = job
+                .heartbeat
+                .as_ref()
+                .filter(|other| **other != self.id && !requirements.global);
+            let want = Wanted {
+                file,
+                hash,
+                state: job.wanted,
+                restart: job.restart,
+                elsewhere: other.is_some_and(|other| mirror.machine(other).is_some()),
+            };
+            wanted.insert(name.clone(), want);
         }
         // A job that is there and cannot be read says nothing: its unit stays as it is.
-        for (name, job) in &mirror.jobs {
-            let unclear = job.requirements.is_none() && job.target.as_deref() == Some(&self.id);
-            if let Some(unit) = held.get(name).filter(|_| unclear) {
-                let state = if unit.launched {
-                    JobState::Launched
-                } else {
-                    JobState::Loaded
-                };
-                let file = Arc::new(UnitFile::default());
-                wanted.insert(
-                    name.clone(),
-                    Wanted {
-                        file,
-                        hash: unit.hash,
-                        state,
-                        restart: job.restart,
-                        elsewhere: false,
+        for (name, unit) in held.iter() {
+            let job = mirror.jobs.get(name).filter(|job| job.requirements.is_none());
+            if let Some(job) = job.filter(|job| job.target.as_deref() == Some(&self.id)) {
+                let want = Wanted {
+                    file: Arc::new(UnitFile::default()),
+                    hash: unit.hash,
+                    state: if unit.launched {
+                        JobState::Launched
+                    } else {
+                        JobState::Loaded
                     },
-                );
+                    restart: job.restart,
+                    elsewhere: false,
+                };
+                wanted.insert(name.clone(), want);
             }
         }
         wanted

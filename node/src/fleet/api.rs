@@ -510,7 +510,9 @@ fn check_file(name: &str, file: &UnitFile) -> Result<(), Refused> {
     }
     let bad = |problem: &dyn std::fmt::Display| (400, problem.to_string());
     file.check().map_err(|problem| bad(&problem))?;
-    let (requirements, problems) = Requirements::read(&UnitName::new(name), file);
+    // Read back from its text, so that a problem has the line it stands in.
+    let written = UnitFile::parse(&file.text()).unwrap_or_else(|_| file.clone());
+    let (requirements, problems) = Requirements::read(&UnitName::new(name), &written);
     if let Some(text) = requirements.contradiction() {
         return refuse(400, text);
     }

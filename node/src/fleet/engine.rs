@@ -18,8 +18,14 @@ use crate::log;
 const LOG: &str = "engine";
 /// The version of this engine in the registry: one with a higher version leads in its place.
 const VERSION: u64 = 1;
-/// The lease lasts for so many intervals.
-const INTERVALS: u32 = 5;
+/// The lease is short where etcd is quick, so that a leader that dies is replaced within a second, and longer where it is
+/// slow. A leader that loses it does no harm: whoever leads decides the same, by writes that are made only if nothing
+/// has changed.
+const SHORTEST: u64 = 1;
+const LONGEST: u64 = 10;
+/// The lease is to last for so many renewals that take as long as the last one.
+const ROOM: f64 = 5.0;
+const RENEW: Duration = Duration::from_millis(250);
 /// Changes that come together are planned together.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -51,8 +57,13 @@ pub struct Engine {
     /// The unit that last left a drained machine, and when.
     drained: Option<(String, Instant)>,
     collector: Collector,
-    /// The lease as it was last taken or renewed, and when that was sent.
+    /// The lease as it was last taken or renewed, and until when that holds for sure.
     held: Option<(u64, Instant)>,
+    /// When it was last taken or renewed, and for how many seconds it is next time.
+    sent: Instant,
+    lasting: u64,
+    /// The log says already that it cannot be renewed.
+    told: bool,
 }
 
 impl Engine {
@@ -75,11 +86,10 @@ impl Engine {
             missing: HashMap::new(),
             drained: None,
             held: None,
+            sent: Instant::now(),
+            lasting: SHORTEST,
+            told: false,
         }
-    }
-
-    fn ttl(&self) -> Duration {
-        (self.interval * INTERVALS).max(Duration::from_secs(1))
     }
 
     /// Leads whenever nobody else does, until it is dropped.
@@ -87,21 +97,26 @@ impl Engine {
         let mut progress = self.registry.progress();
         let mut tick = interval(self.interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut renew = interval(RENEW);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut planned = 0;
         loop {
             let ticked = tokio::select! {
                 _ = tick.tick() => true,
+                _ = renew.tick() => false,
                 changed = progress.changed() => match changed {
                     Ok(()) => false,
                     Err(_) => return,
                 },
             };
             let now = *progress.borrow_and_update();
-            if !now.filled || !ticked && now.version == planned && self.held.is_some() {
+            if !now.filled {
                 continue;
             }
-            if ticked || self.held.is_none() {
-                self.campaign().await;
+            let led = self.leads();
+            self.renew().await;
+            if !ticked && now.version == planned && led {
+                continue;
             }
             if !self.leads() {
                 self.counts.leads_since.store(0, Ordering::Relaxed);
@@ -128,7 +143,21 @@ impl Engine {
 
     /// Whether the lease is held for long enough to write by it.
     fn leads(&self) -> bool {
-        self.held.is_some_and(|(_, sent)| sent.elapsed() < self.ttl() * 4 / 5)
+        self.held.is_some_and(|(_, until)| Instant::now() < until)
+    }
+
+    /// Takes the lease, or renews it, if that is due.
+    async fn renew(&mut self) {
+        let due = match self.held {
+            Some(_) => self.sent.elapsed() >= RENEW,
+            None => {
+                let lease = self.registry.mirror().lease.clone();
+                lease.is_none_or(|(lease, _)| lease.machine_id == self.id || lease.version < VERSION)
+            }
+        };
+        if due {
+            self.campaign().await;
+        }
     }
 
     /// Takes the lease if it is free, or renews it.
@@ -159,8 +188,16 @@ impl Engine {
             version: VERSION,
         };
         let sent = Instant::now();
-        match self.registry.lease(&ours, self.ttl().as_secs(), renewed).await {
+        let until = sent + Duration::from_secs(self.lasting) * 4 / 5;
+        let renewed = self.registry.lease(&ours, self.lasting, renewed).await;
+        self.lasting = match &renewed {
+            Ok(_) => ((sent.elapsed().as_secs_f64() * ROOM).ceil() as u64).clamp(SHORTEST, LONGEST),
+            Err(_) => LONGEST,
+        };
+        match renewed {
             Ok(Some(index)) => {
+                self.told = false;
+                self.sent = sent;
                 if self.held.is_none() {
                     log::info!(LOG, "Engine leadership acquired");
                     if version < VERSION
@@ -169,7 +206,7 @@ impl Engine {
                         log::warning!(LOG, "cannot write the engine's version: {error}");
                     }
                 }
-                self.held = Some((index, sent));
+                self.held = Some((index, until));
             }
             Ok(None) => {
                 if self.held.take().is_some() {
@@ -177,7 +214,11 @@ impl Engine {
                 }
             }
             // The lease may still be ours; `leads` says for how long.
-            Err(error) => log::warning!(LOG, "cannot renew the lease: {error}"),
+            Err(error) if !self.told => {
+                self.told = true;
+                log::warning!(LOG, "cannot renew the lease: {error}");
+            }
+            Err(_) => {}
         }
     }
 
@@ -241,6 +282,7 @@ impl Engine {
         // Decisions of one kind do not depend on each other; of two kinds the later one may need the earlier.
         for alike in decisions.chunk_by(|a, b| kind(a) == kind(b)) {
             for some in alike.chunks(AT_ONCE) {
+                self.renew().await;
                 if !self.leads() {
                     return None;
                 }
@@ -291,7 +333,7 @@ impl Engine {
     }
 
     /// Removes what machines said of their units that are gone.
-    async fn clean_up(&self, gone: &BTreeSet<String>) -> Outcome {
+    async fn clean_up(&mut self, gone: &BTreeSet<String>) -> Outcome {
         if gone.is_empty() {
             return Ok(());
         }
@@ -305,11 +347,19 @@ impl Engine {
             });
             (states, heartbeats.collect::<Vec<_>>())
         };
-        for (name, machine) in states {
-            self.registry.remove_state(&name, &machine).await?;
+        for some in states.chunks(AT_ONCE) {
+            self.renew().await;
+            let removed = some
+                .iter()
+                .map(|(name, machine)| self.registry.remove_state(name, machine));
+            join_all(removed).await.into_iter().collect::<Outcome>()?;
         }
-        for (name, machine) in heartbeats {
-            self.registry.clear_heartbeat(&name, &machine).await?;
+        for some in heartbeats.chunks(AT_ONCE) {
+            self.renew().await;
+            let cleared = some
+                .iter()
+                .map(|(name, machine)| self.registry.clear_heartbeat(name, machine));
+            join_all(cleared).await.into_iter().collect::<Outcome>()?;
         }
         Ok(())
     }

@@ -133,14 +133,15 @@ impl Manager for Fake {
 
 /// One member, killed when the test ends.
 pub struct Etcd {
-    child: Child,
+    /// None where somebody else has started it, and ends it.
+    pub child: Option<Child>,
     pub port: u16,
-    _dir: tempfile::TempDir,
+    pub _dir: Option<tempfile::TempDir>,
 }
 
 impl Etcd {
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
+        let pid = rustix::process::Pid::from_child(self.child.as_ref().expect("one of ours"));
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
@@ -156,8 +157,10 @@ impl Etcd {
 
 impl Drop for Etcd {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -200,7 +203,11 @@ pub async fn etcd_with(scheme: &str, flags: &[String], files: Files) -> Etcd {
                 ..Get::default()
             };
             if asks.get("/", &get).await.is_ok() {
-                return Etcd { child, port, _dir: dir };
+                return Etcd {
+                    child: Some(child),
+                    port,
+                    _dir: Some(dir),
+                };
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

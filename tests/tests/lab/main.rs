@@ -1,5 +1,6 @@
 //! Labs as people use them: real nodes on this machine, OpenSSH, and nothing left afterwards.
 mod apart;
+mod fleet;
 mod limits;
 mod refusals;
 mod rootless;
