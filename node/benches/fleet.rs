@@ -165,7 +165,15 @@ async fn outages() {
 /// Requests that etcd has counted, other than watches.
 async fn requests(etcd: &Etcd) -> u64 {
     let url = format!("http://127.0.0.1:{}/v2/stats/store", etcd.port);
-    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    let text = labnode::client::http(&Default::default())
+        .unwrap()
+        .get(url)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     let counts: BTreeMap<String, u64> = serde_json::from_str(&text).unwrap();
     counts
         .iter()

@@ -1,4 +1,6 @@
 //! The HTTP API v1: units, states and machines of the cluster, from the mirror; changes go to the registry.
+mod beyond;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,10 +12,8 @@ use super::monitor::Monitor;
 use super::peer::{self, Peers};
 use super::registry::Registry;
 use super::scheduler::Cluster;
-use super::schema::{
-    self, Cordon, Explanation, JobState, MetadataOp, MetadataValue, UnitState, page, parse_page_token,
-};
-use super::tail::{self, Question, Tail};
+use super::schema::{self, Explanation, JobState, MetadataOp, MetadataValue, UnitState, page, parse_page_token};
+use super::tail::Tail;
 use super::{VERSION, discovery, metrics};
 use crate::client::error::Error;
 use crate::etcd::api::json::{self, Mismatch, Value};
@@ -225,82 +225,6 @@ impl Api {
             [token] => parse_page_token(self.token_limit, token).map_err(|text| (400, text)),
             _ => refuse(400, "too many values for page token"),
         }
-    }
-
-    async fn restart(&self, name: &str) -> Result<Answer, Refused> {
-        let wanted = {
-            let mirror = self.registry.mirror();
-            mirror.unit(name).map(|unit| unit.desired_state)
-        };
-        match wanted.as_deref() {
-            None => return refuse(404, "unit does not exist"),
-            Some("launched") => {}
-            Some(state) => return refuse(409, format!("unit is {state}: only a launched one can be restarted")),
-        }
-        let index = self.registry.restart(name).await.map_err(registry_failed)?;
-        self.shown(index).await;
-        Ok(Answer::Done(204))
-    }
-
-    async fn cordon(&self, id: &str, action: &str) -> Result<Answer, Refused> {
-        let known = self.registry.mirror().machine(id).is_some();
-        let cordon = match action {
-            "cordon" => Cordon::Cordoned,
-            "drain" => Cordon::Draining,
-            // Also for a machine that is gone: it may come back.
-            _ => Cordon::None,
-        };
-        if !known && cordon != Cordon::None {
-            return refuse(404, "machine does not exist");
-        }
-        let index = self.registry.set_cordon(id, cordon).await.map_err(registry_failed)?;
-        self.shown(index).await;
-        Ok(Answer::Done(204))
-    }
-
-    /// A unit's status or journal, from the machine that has it; `machineID` chooses one for a global unit.
-    async fn tail(&self, name: &str, resource: &str, query: &str) -> Result<Answer, Refused> {
-        name::validate(name).map_err(|text| (400, text))?;
-        let first = |field: &str| values(query, field).into_iter().next();
-        let question = match Question::read(resource, first) {
-            Some(Ok(question)) => question,
-            Some(Err(text)) => return refuse(400, text),
-            None => return refuse(404, ""),
-        };
-        let (machine, peer) = {
-            let mirror = self.registry.mirror();
-            let Some(job) = mirror.jobs.get(name).filter(|job| job.hash.is_some()) else {
-                return refuse(404, "unit does not exist");
-            };
-            let global = job.requirements.as_ref().is_some_and(|of| of.global);
-            let machine = match (global, first("machineID")) {
-                (true, Some(machine)) => Some(machine),
-                (true, None) => Some(self.machine_id.clone()),
-                (false, _) => job.target.clone(),
-            };
-            let Some(machine) = machine else {
-                return refuse(409, "unit is on no machine");
-            };
-            let peer = mirror.peers.get(&machine).cloned();
-            (machine, peer)
-        };
-        if machine == self.machine_id {
-            let tail = tail::here(name, &question);
-            return tail.map(Answer::Tail).map_err(|error| (500, error.to_string()));
-        }
-        let Some(peer) = peer else {
-            return refuse(
-                502,
-                format!("Machine({machine}) has the unit and does not listen for others: ask it, or use ssh"),
-            );
-        };
-        let tail = self.peers.ask(&peer, name, &question).await;
-        tail.map(Answer::Tail).map_err(|error| {
-            (
-                502,
-                format!("Machine({machine}) has the unit and cannot be asked: {error}"),
-            )
-        })
     }
 
     fn units(&self, query: &str) -> Result<Answer, Refused> {

@@ -126,6 +126,10 @@ impl<M: Manager> Machine<M> {
         }
         self.agent.leave().await;
         self.beat.abort();
+        if !self.monitor.registered() {
+            // Another machine may have our id.
+            return;
+        }
         match timeout(LEAVING, self.registry.unregister(&self.id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => log::warning!(LOG, "cannot unregister, the place ends by itself: {error}"),

@@ -65,6 +65,11 @@ impl Monitor {
         inside.lost = false;
     }
 
+    /// Whether etcd has ever taken one: the place under our id is ours.
+    pub fn registered(&self) -> bool {
+        self.inside().sent.is_some()
+    }
+
     pub fn reachable(&self) -> bool {
         let sent = self.inside().sent;
         sent.is_some_and(|sent| sent.elapsed() < self.patience())

@@ -186,6 +186,8 @@ async fn a_second_machine_with_the_same_id_does_not_register() {
     progress.wait_for(|progress| progress.filled).await.unwrap();
     tokio::time::sleep(TTL * 2).await;
     assert!(!second.machine().monitor.reachable());
+    let mut second = second;
+    second.machine.take().unwrap().leave().await;
     assert_eq!(
         nodes[0].machine().registry.mirror().machine("m1").unwrap().public_ip,
         "m1"
