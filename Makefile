@@ -30,6 +30,7 @@ bench:
 	cargo build --release --locked -p labnode -p lab -p corelab-tests
 	$${CARGO_TARGET_DIR:-target}/release/bench
 	$${CARGO_TARGET_DIR:-target}/release/bench lab
+	cargo bench --locked -p labnode --bench fleet
 
 # What `lab up` needs of Debian, and a C compiler to link with.
 UP_PACKAGES = gcc libc6-dev mmdebstrap openssh-client

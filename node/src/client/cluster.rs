@@ -241,6 +241,44 @@ impl Client {
 }
 
 impl Client {
+    /// Sends to one endpoint after the other and hands out the answer whose body goes on; what is refused comes as a
+    /// whole.
+    pub(super) async fn open(&self, request: Request) -> Result<Result<reqwest::Response, Answer>, Error> {
+        let mut errors = Vec::new();
+        let query = form(&request.query);
+        let (endpoints, pinned) = self
+            .endpoints
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
+            .clone();
+        for at in 0..endpoints.len() {
+            let endpoint = &endpoints[(pinned + at) % endpoints.len()];
+            let url = format!("{}{}?{query}", endpoint.trim_end_matches('/'), request.path);
+            let mut http = self.http.request(request.method.clone(), &url);
+            if let Some((name, password)) = &self.user {
+                http = http.basic_auth(name, Some(password));
+            }
+            match tokio::time::timeout(self.header_timeout, http.send()).await {
+                Ok(Ok(answer)) if answer.status() == StatusCode::OK => return Ok(Ok(answer)),
+                Ok(Ok(answer)) if answer.status().as_u16() / 100 == 5 => {
+                    errors.push(format!("{url} answers {}", answer.status()));
+                }
+                Ok(Ok(answer)) => {
+                    let status = answer.status().as_u16();
+                    let body = answer
+                        .bytes()
+                        .await
+                        .map_err(|error| Error::Other(super::reason(&error)))?;
+                    let body = body.to_vec();
+                    return Ok(Err(Answer { status, index: 0, body }));
+                }
+                Ok(Err(error)) => errors.push(format!("{url}: {}", super::reason(&error))),
+                Err(_) => errors.push(format!("{url} does not answer in time")),
+            }
+        }
+        Err(Error::Cluster(errors))
+    }
+
     /// Begins to read something big from the first endpoint that has it.
     pub async fn download(&self, path: &str) -> Result<reqwest::Response, Error> {
         let mut errors = Vec::new();

@@ -184,6 +184,24 @@ impl Client {
         self.keys(request).await
     }
 
+    /// Follows all below a key over one connection, from the index after `after` on, for who follows so much that a
+    /// request for each change is too many. A server that says nothing of a change is not noticed here.
+    pub async fn stream(&self, key: &str, after: u64) -> Result<Stream, Error> {
+        let mut request = Request::new(Method::GET, path(key));
+        request.query = ["recursive", "wait", "stream"].map(|name| pair(name, true)).into();
+        if after > 0 {
+            request.query.push(pair("waitIndex", after + 1));
+        }
+        let answer = match self.open(request).await? {
+            Ok(answer) => answer,
+            Err(refused) => return response(refused).and_then(|_| Err(Error::Other("the watch was answered".into()))),
+        };
+        Ok(Stream {
+            answer,
+            buffer: Vec::new(),
+        })
+    }
+
     /// Follows a key from the index after `after` on; 0 is from now on.
     pub fn watch<'a>(&'a self, key: &str, recursive: bool, after: u64) -> Watcher<'a> {
         Watcher {
@@ -203,6 +221,44 @@ pub struct Watcher<'a> {
     next: u64,
     /// A server has accepted the watch before.
     under_way: bool,
+}
+
+/// A watch that goes on over one connection.
+pub struct Stream {
+    answer: reqwest::Response,
+    buffer: Vec<u8>,
+}
+
+impl Stream {
+    /// The next change; None once the server has ended the watch.
+    pub async fn next(&mut self) -> Result<Option<Response>, Error> {
+        loop {
+            let mut values = serde_json::Deserializer::from_slice(&self.buffer).into_iter::<Response>();
+            match values.next() {
+                Some(Ok(change)) if change.node.is_some() => {
+                    let used = values.byte_offset();
+                    self.buffer.drain(..used);
+                    return Ok(Some(change));
+                }
+                Some(Err(error)) if error.is_eof() => {}
+                Some(_) => {
+                    // A refusal in the place of a change, or no JSON at all.
+                    let refused = Answer {
+                        status: 400,
+                        index: 0,
+                        body: std::mem::take(&mut self.buffer),
+                    };
+                    return response(refused).map(Some);
+                }
+                None => {}
+            }
+            match self.answer.chunk().await {
+                Ok(Some(bytes)) => self.buffer.extend_from_slice(&bytes),
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(Error::Other(super::reason(&error))),
+            }
+        }
+    }
 }
 
 impl Watcher<'_> {

@@ -1,4 +1,6 @@
 //! What a machine does for its units: has systemd load, start, stop and forget them, and says how they are.
+mod report;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,20 +9,22 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::mirror::{MachineRef, UnitState};
+use super::mirror::UnitState;
 use super::monitor::Monitor;
 use super::registry::Registry;
 use super::scheduler;
 use super::schema::JobState;
 use crate::log;
-use crate::unit::requirements::OnDisconnect;
-use crate::unit::{Hash, UnitFile};
+use crate::unit::requirements::{OnDisconnect, RestartFailed};
+use crate::unit::{Hash, Requirements, UnitFile};
 
 const LOG: &str = "agent";
 /// How often units are looked at for changes that systemd makes by itself.
 const LOOK: Duration = Duration::from_millis(500);
 /// What failed is tried again after this, and what has changed behind our back is found by then.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Changes that come together are looked at together.
+const GATHER: Duration = Duration::from_millis(5);
 /// How long a machine that leaves waits for its units to stop.
 const LEAVING: Duration = Duration::from_secs(80);
 
@@ -53,6 +57,10 @@ struct Wanted {
     file: Arc<UnitFile>,
     hash: Hash,
     state: JobState,
+    /// The index of the last request to restart it.
+    restart: u64,
+    /// Another machine that is there still has it running.
+    elsewhere: bool,
 }
 
 /// A unit as this machine has it.
@@ -61,8 +69,13 @@ struct Held {
     hash: Hash,
     /// Has it been started by us and not been stopped since?
     launched: bool,
-    /// May it stay when the machine has lost the cluster?
-    keeps: bool,
+    /// The last request to restart it that is done; None: not known yet, as after a start of fleetd.
+    restarted: Option<u64>,
+    restart_failed: RestartFailed,
+    /// How often it was started again in vain, when that is due next, and since when it has been well.
+    failures: u32,
+    again: Option<Instant>,
+    well: Option<Instant>,
     /// Its state as it was last published, and when.
     published: Option<(UnitState, Instant)>,
     /// When its heartbeat was last sent.
@@ -74,7 +87,11 @@ impl Held {
         Held {
             hash,
             launched: false,
-            keeps: false,
+            restarted: None,
+            restart_failed: RestartFailed::No,
+            failures: 0,
+            again: None,
+            well: None,
             published: None,
             beaten: None,
         }
@@ -158,16 +175,31 @@ impl<M: Manager> Agent<M> {
         // Often enough to notice in time that the lease is over.
         let mut again = interval((self.monitor.ttl() / 20).clamp(LOOK / 5, AGAIN));
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen = None;
         loop {
             // What the registry held when it was last read whole counts, however long ago: only what it says makes a
             // unit stop, never that it cannot be read.
-            if progress.borrow_and_update().filled {
+            let now = *progress.borrow_and_update();
+            if now.filled {
+                seen = Some(now.version);
                 self.step();
             }
-            tokio::select! {
-                changed = progress.changed() => if changed.is_err() { return },
-                _ = again.tick() => {}
-                () = self.freed.notified() => {}
+            loop {
+                tokio::select! {
+                    changed = progress.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        // A heartbeat that goes on changes nothing here.
+                        if seen == Some(progress.borrow_and_update().version) {
+                            continue;
+                        }
+                        sleep(GATHER).await;
+                    }
+                    _ = again.tick() => {}
+                    () = self.freed.notified() => {}
+                }
+                break;
             }
         }
     }
@@ -176,62 +208,76 @@ impl<M: Manager> Agent<M> {
     fn wanted(&self) -> BTreeMap<String, Wanted> {
         let mirror = self.registry.mirror();
         let lost = self.monitor.lost();
-        let machine = mirror
-            .scheduler_machines()
-            .into_iter()
-            .find(|machine| machine.id == self.id);
-        let (units, _) = mirror.scheduled();
-        let globals = match &machine {
-            Some(machine) => scheduler::globals_on(&units, machine),
+        let globals = mirror
+            .jobs
+            .values()
+            .any(|job| job.requirements.as_ref().is_some_and(|of| of.global));
+        let globals = match globals.then(|| mirror.scheduler_machine(&self.id)) {
+            None => BTreeSet::new(),
+            Some(Some(machine)) => scheduler::globals_on(&mirror.scheduled().0, &machine),
             // Not known to the cluster for now: those that run are left as they are.
-            None => self.held().keys().cloned().collect(),
+            Some(None) => self.held().keys().cloned().collect(),
         };
         let mut wanted = BTreeMap::new();
         let mut held = self.held();
+        let keeps = |requirements: &Requirements| match requirements.on_disconnect {
+            OnDisconnect::Keep => true,
+            OnDisconnect::Stop => false,
+            // What can only be here is nowhere else meanwhile.
+            OnDisconnect::Default => requirements.global || requirements.machine_id.is_some() || !self.stop_when_lost,
+        };
+        for (name, unit) in held.iter_mut() {
+            if let Some(job) = mirror.jobs.get(name)
+                && let Some(requirements) = &job.requirements
+            {
+                unit.restart_failed = requirements.restart_failed;
+                unit.restarted.get_or_insert(job.restart);
+            }
+        }
         for (name, job) in &mirror.jobs {
+            // There may be many units, and this looks at all of them with every change: what is not ours costs little.
             let Some(requirements) = &job.requirements else {
                 continue;
             };
             let ours = match requirements.global {
-                true => job.wanted != JobState::Inactive && globals.contains(name),
-                false => job.target.as_deref() == Some(&self.id) && job.wanted != JobState::Inactive,
+                true => globals.contains(name),
+                false => job.target.as_deref() == Some(&self.id),
             };
-            // What can only be here is nowhere else meanwhile.
-            let bound = requirements.global || requirements.machine_id.is_some();
-            let keeps = match requirements.on_disconnect {
-                OnDisconnect::Keep => true,
-                OnDisconnect::Stop => false,
-                OnDisconnect::Default => bound || !self.stop_when_lost,
-            };
-            if let Some(unit) = held.get_mut(name) {
-                unit.keeps = keeps;
+            if !ours || job.wanted == JobState::Inactive || lost && !keeps(requirements) {
+                continue;
             }
             let Some((hash, file)) = job.hash.and_then(|hash| Some((hash, mirror.units.get(&hash)?.clone()))) else {
                 continue;
             };
-            if ours && (keeps || !lost) {
-                let state = job.wanted;
-                wanted.insert(name.clone(), Wanted { file, hash, state });
-            }
+            let other = job
+                .heartbeat
+                .as_ref()
+                .filter(|other| **other != self.id && !requirements.global);
+            let want = Wanted {
+                file,
+                hash,
+                state: job.wanted,
+                restart: job.restart,
+                elsewhere: other.is_some_and(|other| mirror.machine(other).is_some()),
+            };
+            wanted.insert(name.clone(), want);
         }
         // A job that is there and cannot be read says nothing: its unit stays as it is.
-        for (name, job) in &mirror.jobs {
-            let unclear = job.requirements.is_none() && job.target.as_deref() == Some(&self.id);
-            if let Some(unit) = held.get(name).filter(|_| unclear) {
-                let state = if unit.launched {
-                    JobState::Launched
-                } else {
-                    JobState::Loaded
-                };
-                let file = Arc::new(UnitFile::default());
-                wanted.insert(
-                    name.clone(),
-                    Wanted {
-                        file,
-                        hash: unit.hash,
-                        state,
+        for (name, unit) in held.iter() {
+            let job = mirror.jobs.get(name).filter(|job| job.requirements.is_none());
+            if let Some(job) = job.filter(|job| job.target.as_deref() == Some(&self.id)) {
+                let want = Wanted {
+                    file: Arc::new(UnitFile::default()),
+                    hash: unit.hash,
+                    state: if unit.launched {
+                        JobState::Launched
+                    } else {
+                        JobState::Loaded
                     },
-                );
+                    restart: job.restart,
+                    elsewhere: false,
+                };
+                wanted.insert(name.clone(), want);
             }
         }
         wanted
@@ -248,7 +294,11 @@ impl<M: Manager> Agent<M> {
             let done = match (want, have) {
                 (None, None) => true,
                 (Some(want), Some(have)) => {
-                    want.hash == have.hash && have.launched == (want.state == JobState::Launched)
+                    let launched = want.state == JobState::Launched;
+                    let again = launched && have.restarted.is_some_and(|done| done < want.restart);
+                    // It is started once the other machine has stopped it.
+                    let waits = launched && !have.launched && want.elsewhere;
+                    want.hash == have.hash && (have.launched == launched && !again || waits)
                 }
                 _ => false,
             };
@@ -295,20 +345,36 @@ impl<M: Manager> Agent<M> {
                 launched = false;
             }
             self.manager.load(name, &want.file).await?;
-            self.held().insert(name.into(), Held::new(want.hash));
+            let mut new = Held::new(want.hash);
+            new.restarted = Some(want.restart);
+            self.held().insert(name.into(), new);
             log::info!(LOG, "loaded Unit({name})");
         }
+        let again = have
+            .as_ref()
+            .and_then(|have| have.restarted)
+            .is_some_and(|done| done < want.restart);
+        if launched && again && want.state == JobState::Launched {
+            self.manager.stop(name).await?;
+            log::info!(LOG, "stopped Unit({name}) to restart it");
+            self.note(name, |held| held.launched = false);
+            launched = false;
+        }
         match (launched, want.state == JobState::Launched) {
+            (false, true) if want.elsewhere => {}
             (false, true) => {
                 self.manager.start(name).await?;
                 log::info!(LOG, "started Unit({name})");
-                self.note(name, |held| held.launched = true);
+                self.note(name, |held| {
+                    held.launched = true;
+                    held.restarted = Some(want.restart);
+                });
             }
             (true, false) => {
-                let ((), stopped) = tokio::join!(self.clear_heartbeat(name), self.manager.stop(name));
-                stopped?;
+                self.manager.stop(name).await?;
                 log::info!(LOG, "stopped Unit({name})");
                 self.note(name, |held| held.launched = false);
+                self.clear_heartbeat(name).await;
             }
             _ => {}
         }
@@ -323,14 +389,16 @@ impl<M: Manager> Agent<M> {
 
     /// Stops a unit, waits, and only then removes its file: systemd has to know its ExecStop until the end.
     async fn give_up(&self, name: &str, launched: bool) -> Result<(), String> {
-        // Also if we have not started it: someone else may have. A registry that does not answer holds up no stop.
-        let ((), stopped) = tokio::join!(self.clear_heartbeat(name), self.manager.stop(name));
+        // Also if we have not started it: someone else may have.
+        let stopped = self.manager.stop(name).await;
         if launched {
             stopped?;
         }
         self.manager.unload(name).await?;
         log::info!(LOG, "unloaded Unit({name})");
         self.held().remove(name);
+        // Not before it has stopped: another machine may wait for that to start it.
+        self.clear_heartbeat(name).await;
         if let Err(error) = self.registry.remove_state(name, &self.id).await {
             log::warning!(
                 LOG,
@@ -345,80 +413,6 @@ impl<M: Manager> Agent<M> {
         if let Err(error) = self.registry.clear_heartbeat(name, &self.id).await {
             log::warning!(LOG, "cannot take back the heartbeat of Unit({name}): {error}");
         }
-    }
-
-    /// Keeps the registry informed: at once of what changes, and again before its time is up.
-    async fn publish(&self) {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = look.tick() => {}
-                () = self.moved.notified() => {}
-            }
-            if let Err(error) = self.publish_once().await {
-                log::warning!(LOG, "cannot publish the state of units: {error}");
-                sleep(LOOK).await;
-            }
-        }
-    }
-
-    async fn publish_once(&self) -> Result<(), String> {
-        let names: Vec<String> = self.held().keys().cloned().collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        let statuses = self.manager.statuses(&names).await?;
-        let ttl = self.monitor.ttl();
-        let due = |at: Instant| at.elapsed() >= ttl / 2;
-        for name in names {
-            let Some(held) = self.held().get(&name).cloned() else {
-                continue;
-            };
-            let status = statuses.get(&name).cloned().unwrap_or_default();
-            let state = UnitState {
-                load_state: status.load,
-                active_state: status.active,
-                sub_state: status.sub,
-                machine_state: MachineRef {
-                    id: self.id.clone(),
-                    ..MachineRef::default()
-                },
-                unit_hash: held.hash.to_string(),
-            };
-            if held
-                .published
-                .as_ref()
-                .is_none_or(|(last, at)| *last != state || due(*at) || self.forgotten(&name))
-            {
-                let saved = self.registry.save_state(&name, &state, ttl.as_secs().max(1)).await;
-                saved.map_err(|error| error.to_string())?;
-                self.note(&name, |held| held.published = Some((state, Instant::now())));
-                // One that went meanwhile must not stay behind as a state.
-                if !self.held().contains_key(&name) {
-                    let _ = self.registry.remove_state(&name, &self.id).await;
-                    continue;
-                }
-            }
-            let scheduled_here = {
-                let mirror = self.registry.mirror();
-                let job = mirror.jobs.get(&name);
-                job.is_some_and(|job| job.target.as_deref() == Some(&self.id))
-            };
-            let still = self.held().get(&name).is_some_and(|held| held.launched);
-            if still && scheduled_here && held.beaten.is_none_or(due) && !self.busy().contains(&name) {
-                let beaten = self.registry.heartbeat(&name, &self.id, ttl.as_secs().max(1)).await;
-                beaten.map_err(|error| error.to_string())?;
-                self.note(&name, |held| held.beaten = Some(Instant::now()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Has etcd dropped what we published, as it does when it stood still for too long?
-    fn forgotten(&self, name: &str) -> bool {
-        let mirror = self.registry.mirror();
-        !mirror.states.contains_key(&(name.to_string(), self.id.clone()))
     }
 
     /// Stops and removes all units: the machine leaves.

@@ -1,15 +1,20 @@
 //! The HTTP API v1: units, states and machines of the cluster, from the mirror; changes go to the registry.
-use std::convert::Infallible;
+mod beyond;
+
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 
+use super::engine::Counts;
 use super::mirror::Mirror;
 use super::monitor::Monitor;
+use super::peer::{self, Peers};
 use super::registry::Registry;
 use super::scheduler::Cluster;
 use super::schema::{self, Explanation, JobState, MetadataOp, MetadataValue, UnitState, page, parse_page_token};
-use super::{VERSION, discovery};
+use super::tail::Tail;
+use super::{VERSION, discovery, metrics};
 use crate::client::error::Error;
 use crate::etcd::api::json::{self, Mismatch, Value};
 use crate::etcd::http::conn::{Handler, Next};
@@ -24,6 +29,10 @@ const MAX_LINE: usize = 2048;
 pub struct Api {
     pub registry: Arc<Registry>,
     pub monitor: Arc<Monitor>,
+    pub peers: Arc<Peers>,
+    pub counts: Arc<Counts>,
+    pub machine_id: String,
+    pub token_limit: u16,
 }
 
 /// An answer before it is written.
@@ -33,6 +42,9 @@ enum Answer {
     Done(u16),
     Error(u16, String),
     Moved(String),
+    Metrics(String),
+    /// What a machine says of a unit.
+    Tail(Tail),
 }
 
 type Refused = (u16, String);
@@ -54,9 +66,9 @@ fn registry_failed(error: Error) -> Refused {
 }
 
 impl Handler for Api {
-    type Handed = Infallible;
+    type Handed = Tail;
 
-    async fn handle(&self, request: &Request<'_>, mut reply: Reply<'_>) -> Next<Infallible> {
+    async fn handle(&self, request: &Request<'_>, mut reply: Reply<'_>) -> Next<Tail> {
         let answer = match self.answer(request).await {
             Ok(answer) => answer,
             Err((status, message)) => Answer::Error(status, message),
@@ -68,6 +80,12 @@ impl Handler for Api {
                 .header("Content-Type", JSON)
                 .header("Server", &server)
                 .body(body.as_bytes()),
+            Answer::Metrics(body) => reply
+                .start(200)
+                .header("Content-Type", metrics::TEXT)
+                .header("Server", &server)
+                .body(body.as_bytes()),
+            Answer::Tail(tail) => return peer::begin(reply, Ok(tail)),
             Answer::Done(204) => reply.start(204).header("Server", &server).no_content(),
             Answer::Done(status) => reply.start(status).header("Server", &server).body(b""),
             Answer::Error(status, message) => {
@@ -116,7 +134,13 @@ impl Api {
             .strip_prefix("/fleet/v1")
             .or_else(|| path.strip_prefix("/v1-alpha"))
         else {
-            return refuse(if path == "/" { 405 } else { 404 }, "");
+            return match path.as_str() {
+                "/metrics" if request.method == "GET" => {
+                    Ok(Answer::Metrics(metrics::text(&self.registry, &self.counts)))
+                }
+                "/" | "/metrics" => refuse(405, ""),
+                _ => refuse(404, ""),
+            };
         };
         let parts: Vec<&str> = rest.split('/').skip(1).collect();
         let get = request.method == "GET";
@@ -132,14 +156,14 @@ impl Api {
                 if !get {
                     return refuse(405, ONLY_GET);
                 }
-                let states = states_of(&self.registry.mirror());
+                let states = self.states_of(&self.registry.mirror());
                 match states.into_iter().find(|state| state.name == name) {
                     Some(state) => to_json(&state),
                     None => refuse(404, "unit state does not exist"),
                 }
             }
             ["units", name] if !name.is_empty() => match request.method {
-                "GET" => match self.registry.mirror().unit(name) {
+                "GET" => match self.unit(&self.registry.mirror(), name) {
                     Some(unit) => to_json(&unit),
                     None => refuse(404, "unit does not exist"),
                 },
@@ -148,6 +172,11 @@ impl Api {
                 _ => refuse(405, "only GET, PUT and DELETE supported against this resource"),
             },
             ["explain", name] if get => self.explain(name),
+            ["units", name, "restart"] if request.method == "POST" => self.restart(name).await,
+            ["units", name, resource @ ("status" | "journal")] if get => self.tail(name, resource, query).await,
+            ["machines", id, action @ ("cordon" | "uncordon" | "drain")] if request.method == "POST" => {
+                self.cordon(id, action).await
+            }
             ["machines"] => match request.method {
                 "GET" => self.machines(query),
                 "PATCH" => self.patch(request.body_bytes()).await,
@@ -164,15 +193,51 @@ impl Api {
         }
     }
 
+    /// How long ago a machine was last heard of, if a heartbeat of its is overdue.
+    fn stale(&self, mirror: &Mirror, machine: &str) -> Option<u64> {
+        mirror.stale(machine, self.monitor.ttl() * 2 / 3, Instant::now())
+    }
+
+    fn unit(&self, mirror: &Mirror, name: &str) -> Option<schema::Unit> {
+        let mut unit = mirror.unit(name)?;
+        if !unit.machine_id.is_empty() {
+            unit.stale_seconds = self.stale(mirror, &unit.machine_id);
+        }
+        Some(unit)
+    }
+
+    fn states_of(&self, mirror: &Mirror) -> Vec<UnitState> {
+        let state = |((name, machine), state): (&(String, String), &super::mirror::UnitState)| UnitState {
+            hash: state.unit_hash.clone(),
+            machine_id: machine.clone(),
+            name: name.clone(),
+            stale_seconds: self.stale(mirror, machine),
+            systemd_active_state: state.active_state.clone(),
+            systemd_load_state: state.load_state.clone(),
+            systemd_sub_state: state.sub_state.clone(),
+        };
+        mirror.states.iter().map(state).collect()
+    }
+
+    fn page_number(&self, query: &str) -> Result<u16, Refused> {
+        match &values(query, "nextPageToken")[..] {
+            [] => Ok(1),
+            [token] => parse_page_token(self.token_limit, token).map_err(|text| (400, text)),
+            _ => refuse(400, "too many values for page token"),
+        }
+    }
+
     fn units(&self, query: &str) -> Result<Answer, Refused> {
-        let number = page_number(query)?;
-        let (units, next_page_token) = page(units_of(&self.registry.mirror()), number);
+        let number = self.page_number(query)?;
+        let mirror = self.registry.mirror();
+        let units = mirror.jobs.keys().filter_map(|name| self.unit(&mirror, name)).collect();
+        let (units, next_page_token) = page(units, self.token_limit, number);
         to_json(&schema::UnitPage { next_page_token, units })
     }
 
     fn states(&self, query: &str) -> Result<Answer, Refused> {
-        let number = page_number(query)?;
-        let mut states = states_of(&self.registry.mirror());
+        let number = self.page_number(query)?;
+        let mut states = self.states_of(&self.registry.mirror());
         let wanted = |field: &str| {
             values(query, field)
                 .into_iter()
@@ -185,7 +250,7 @@ impl Api {
         if let Some(machine) = wanted("machineID") {
             states.retain(|state| state.machine_id == machine);
         }
-        let (states, next_page_token) = page(states, number);
+        let (states, next_page_token) = page(states, self.token_limit, number);
         to_json(&schema::UnitStatePage {
             next_page_token,
             states,
@@ -193,8 +258,17 @@ impl Api {
     }
 
     fn machines(&self, query: &str) -> Result<Answer, Refused> {
-        let number = page_number(query)?;
-        let (machines, next_page_token) = page(machines_of(&self.registry.mirror()), number);
+        let number = self.page_number(query)?;
+        let mirror = self.registry.mirror();
+        let machine = |state: super::mirror::MachineState| schema::Machine {
+            cordon: mirror.cordon(&state.id).name().into(),
+            stale_seconds: self.stale(&mirror, &state.id),
+            id: state.id,
+            metadata: state.metadata,
+            primary_ip: state.public_ip,
+        };
+        let machines = mirror.machines().into_iter().map(machine).collect();
+        let (machines, next_page_token) = page(machines, self.token_limit, number);
         to_json(&schema::MachinePage {
             machines,
             next_page_token,
@@ -330,6 +404,8 @@ pub fn units_of(mirror: &Mirror) -> Vec<schema::Unit> {
 
 pub fn machines_of(mirror: &Mirror) -> Vec<schema::Machine> {
     let machine = |state: super::mirror::MachineState| schema::Machine {
+        cordon: mirror.cordon(&state.id).name().into(),
+        stale_seconds: None,
         id: state.id,
         metadata: state.metadata,
         primary_ip: state.public_ip,
@@ -356,6 +432,7 @@ pub fn states_of(mirror: &Mirror) -> Vec<UnitState> {
         hash: state.unit_hash.clone(),
         machine_id: machine.clone(),
         name: name.clone(),
+        stale_seconds: None,
         systemd_active_state: state.active_state.clone(),
         systemd_load_state: state.load_state.clone(),
         systemd_sub_state: state.sub_state.clone(),
@@ -389,7 +466,9 @@ fn check_file(name: &str, file: &UnitFile) -> Result<(), Refused> {
     }
     let bad = |problem: &dyn std::fmt::Display| (400, problem.to_string());
     file.check().map_err(|problem| bad(&problem))?;
-    let (requirements, problems) = Requirements::read(&UnitName::new(name), file);
+    // Read back from its text, so that a problem has the line it stands in.
+    let written = UnitFile::parse(&file.text()).unwrap_or_else(|_| file.clone());
+    let (requirements, problems) = Requirements::read(&UnitName::new(name), &written);
     if let Some(text) = requirements.contradiction() {
         return refuse(400, text);
     }
@@ -467,19 +546,11 @@ fn read_option(value: &Value) -> Result<UnitOption, String> {
 }
 
 /// All values of a field of a query.
-fn values(query: &str, field: &str) -> Vec<String> {
+pub(super) fn values(query: &str, field: &str) -> Vec<String> {
     let pairs = query.split('&').filter_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let text = String::from_utf8(unescape(&value.replace('+', " "))?).ok()?;
         (name == field).then_some(text)
     });
     pairs.collect()
-}
-
-fn page_number(query: &str) -> Result<u16, Refused> {
-    match &values(query, "nextPageToken")[..] {
-        [] => Ok(1),
-        [token] => parse_page_token(token).map_err(|text| (400, text)),
-        _ => refuse(400, "too many values for page token"),
-    }
 }

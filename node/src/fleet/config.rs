@@ -1,5 +1,6 @@
 //! fleetd's settings: a file of `option=value` lines, over it the FLEET_ variables.
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,10 @@ pub struct Config {
     pub agent_ttl: Duration,
     pub engine_reconcile_interval: Duration,
     pub disable_engine: bool,
+    /// How many units, states or machines a page of the API has.
+    pub token_limit: u16,
+    /// Where other machines of the cluster reach this one directly; None: nowhere.
+    pub peer_addr: Option<SocketAddr>,
     pub units_directory: PathBuf,
     /// `stop` or `keep`: what becomes of units here once the cluster may have given them to others.
     pub stop_when_lost: bool,
@@ -47,6 +52,8 @@ const OPTIONS: &[(&str, &str)] = &[
     ("disable_engine", "false"),
     ("units_directory", "/run/fleet/units/"),
     ("disconnect_policy", "stop"),
+    ("token_limit", "100"),
+    ("peer_addr", "0.0.0.0:0"),
 ];
 
 /// Options of old that do nothing.
@@ -152,6 +159,19 @@ pub fn parse(text: &str, env: &[(String, String)], mut notes: Vec<String>) -> Re
             "false" => false,
             other => return Err(format!("disable_engine {other:?} is neither true nor false")),
         },
+        token_limit: get("token_limit")
+            .parse()
+            .ok()
+            .filter(|limit| *limit > 0)
+            .ok_or_else(|| format!("token_limit {:?} is no number from 1 to 65535", get("token_limit")))?,
+        peer_addr: match get("peer_addr").as_str() {
+            "off" => None,
+            address => {
+                Some(address.parse().map_err(|_| {
+                    format!("peer_addr {address:?} is neither IP:PORT (port 0: any that is free) nor off")
+                })?)
+            }
+        },
         units_directory: get("units_directory").into(),
         stop_when_lost: match get("disconnect_policy").as_str() {
             "stop" => true,
@@ -238,6 +258,8 @@ mod tests {
             "etcd_certfile=/c",
             "engine_reconcile_interval=0",
             "disconnect_policy=perhaps",
+            "token_limit=0",
+            "peer_addr=here",
             "etcd_servers=[]",
         ] {
             assert!(parse(text, &[], Vec::new()).is_err(), "{text}");

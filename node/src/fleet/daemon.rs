@@ -14,6 +14,7 @@ use super::api::Api;
 use super::config::{self, Config};
 use super::host::Host;
 use super::machine::Machine;
+use super::tail;
 use crate::etcd::http::conn;
 use crate::log::{self, Level};
 use crate::sys;
@@ -161,6 +162,10 @@ fn start(
     let api = Arc::new(Api {
         registry: machine.registry.clone(),
         monitor: machine.monitor.clone(),
+        peers: machine.peers.clone(),
+        counts: machine.counts.clone(),
+        machine_id: config.machine_id.clone(),
+        token_limit: config.token_limit,
     });
     let mut connections = JoinSet::new();
     for socket in sockets {
@@ -189,7 +194,12 @@ async fn accept(listener: Arc<Listener>, api: Arc<Api>) {
 }
 
 async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, api: Arc<Api>) {
-    if let Err(error) = conn::serve(stream, BytesMut::new(), &*api).await {
+    let served = match conn::serve(stream, BytesMut::new(), &*api).await {
+        Ok(Some(taken)) => tail::pass(taken).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = served {
         log::debug!(LOG, "a connection broke: {error}");
     }
 }

@@ -87,7 +87,10 @@ impl Manager for Host {
     }
 
     async fn start(&self, unit: &str) -> Result<(), String> {
-        let begun = self.systemd().await?.begin(unit).await;
+        let systemd = self.systemd().await?;
+        // One that failed too often is started no more by systemd. One that has not failed has nothing to reset.
+        let _ = systemd.reset_failed(unit).await;
+        let begun = systemd.begin(unit).await;
         self.checked("cannot start it", begun).await
     }
 

@@ -1,18 +1,20 @@
 //! One machine of the cluster: it registers, keeps its place, and runs an agent, and an engine unless told otherwise.
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::VERSION;
 use super::agent::{Agent, Manager};
 use super::config::Config;
-use super::engine::Engine;
-use super::mirror::MachineState;
+use super::engine::{Counts, Engine};
+use super::mirror::{MachineState, PeerAddress};
 use super::monitor::Monitor;
+use super::peer::{self, Peers};
+use super::promise::{self, Asks, Promises};
 use super::registry::Registry;
 use crate::client::cluster::{Client, Options};
 use crate::log;
@@ -26,12 +28,14 @@ const LEAVING: Duration = Duration::from_secs(5);
 pub struct Machine<M> {
     pub registry: Arc<Registry>,
     pub monitor: Arc<Monitor>,
+    pub peers: Arc<Peers>,
+    pub counts: Arc<Counts>,
     id: String,
     agent: Arc<Agent<M>>,
     engine: Option<JoinHandle<()>>,
     engine_stop: watch::Sender<bool>,
     beat: JoinHandle<()>,
-    follow: JoinHandle<()>,
+    others: Vec<JoinHandle<()>>,
     agent_task: Option<JoinHandle<()>>,
 }
 
@@ -51,10 +55,39 @@ impl<M: Manager> Machine<M> {
         let stop_when_lost = config.stop_when_lost;
         let agent = Agent::new(&id, registry.clone(), monitor.clone(), manager, stop_when_lost);
         let (engine_stop, mut stopped) = watch::channel(false);
-        let follow = tokio::spawn(registry.clone().follow());
-        let beat = tokio::spawn(beat(config.clone(), registry.clone(), monitor.clone()));
+        let promises = Arc::new(Promises::new(monitor.clone()));
+        let (peers, asks) = (Arc::new(Peers::new(&id)), Arc::new(Asks::default()));
+        let mut others = vec![
+            tokio::spawn(registry.clone().follow()),
+            tokio::spawn(promise::ask(
+                registry.clone(),
+                monitor.clone(),
+                peers.clone(),
+                asks.clone(),
+            )),
+        ];
+        let mut reached = None;
+        if let Some(address) = config.peer_addr {
+            let listener = peer::Listener::bind(address)?;
+            reached = Some(listener.own.clone());
+            others.push(tokio::spawn(listener.serve(promises.clone())));
+        }
+        let here = Here {
+            config: config.clone(),
+            reached,
+            asks,
+        };
+        let beat = tokio::spawn(beat(here, registry.clone(), monitor.clone()));
         let agent_task = tokio::spawn(agent.clone().run());
-        let mut engine = Engine::new(&id, registry.clone(), config.engine_reconcile_interval);
+        let counts = Arc::new(Counts::default());
+        let mut engine = Engine::new(
+            &id,
+            registry.clone(),
+            monitor.clone(),
+            promises,
+            config.engine_reconcile_interval,
+            counts.clone(),
+        );
         let engine = (!config.disable_engine).then(|| {
             tokio::spawn(async move {
                 let stopped = async { stopped.wait_for(|stopped| *stopped).await.is_ok() };
@@ -70,12 +103,14 @@ impl<M: Manager> Machine<M> {
         Ok(Machine {
             registry,
             monitor,
+            peers,
+            counts,
             id,
             agent,
             engine,
             engine_stop,
             beat,
-            follow,
+            others,
             agent_task: Some(agent_task),
         })
     }
@@ -91,6 +126,10 @@ impl<M: Manager> Machine<M> {
         }
         self.agent.leave().await;
         self.beat.abort();
+        if !self.monitor.registered() {
+            // Another machine may have our id.
+            return;
+        }
         match timeout(LEAVING, self.registry.unregister(&self.id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => log::warning!(LOG, "cannot unregister, the place ends by itself: {error}"),
@@ -102,20 +141,50 @@ impl<M: Manager> Machine<M> {
 /// Whatever happens to it, its tasks end with it; its units do not.
 impl<M> Drop for Machine<M> {
     fn drop(&mut self) {
-        let tasks = [
-            self.engine.as_ref(),
-            Some(&self.beat),
-            Some(&self.follow),
-            self.agent_task.as_ref(),
-        ];
-        for task in tasks.into_iter().flatten() {
+        let tasks = [self.engine.as_ref(), Some(&self.beat), self.agent_task.as_ref()];
+        for task in tasks.into_iter().flatten().chain(&self.others) {
             task.abort();
         }
     }
 }
 
+/// What a machine says of itself, beside that it is there.
+struct Here {
+    config: Config,
+    /// Where it listens for the others.
+    reached: Option<PeerAddress>,
+    asks: Arc<Asks>,
+}
+
+impl Here {
+    /// Writes what the registry does not have, or no longer.
+    async fn tell(&self, public_ip: &str, registry: &Registry, monitor: &Monitor) {
+        if !registry.progress().borrow().filled {
+            return;
+        }
+        let id = &self.config.machine_id;
+        if let Some(own) = &self.reached {
+            let mut own = own.clone();
+            if let Ok(address) = own.address.parse::<SocketAddr>()
+                && address.ip().is_unspecified()
+            {
+                own.address = match public_ip.contains(':') {
+                    true => format!("[{public_ip}]:{}", address.port()),
+                    false => format!("{public_ip}:{}", address.port()),
+                };
+            }
+            let known = registry.mirror().peers.get(id) == Some(&own);
+            if !known && let Err(error) = registry.set_peer(id, &own).await {
+                log::warning!(LOG, "cannot tell where other machines reach this one: {error}");
+            }
+        }
+        self.asks.write(id, registry, monitor).await;
+    }
+}
+
 /// Registers, and says in time that the machine is still there.
-async fn beat(config: Config, registry: Arc<Registry>, monitor: Arc<Monitor>) {
+async fn beat(here: Here, registry: Arc<Registry>, monitor: Arc<Monitor>) {
+    let config = &here.config;
     let ttl = monitor.ttl();
     let mut first = true;
     let mut told = true;
@@ -134,7 +203,7 @@ async fn beat(config: Config, registry: Arc<Registry>, monitor: Arc<Monitor>) {
         match registry.register(&state, ttl.as_secs().max(1), first).await {
             Ok(Some(index)) => {
                 // A machine that was lost acts again only once it sees what has been decided without it.
-                let back = monitor.lost();
+                let back = !first && !monitor.reachable();
                 if back && !registry.caught_up(index).await {
                     continue;
                 }
@@ -143,7 +212,10 @@ async fn beat(config: Config, registry: Arc<Registry>, monitor: Arc<Monitor>) {
                 }
                 (first, told) = (false, true);
                 monitor.alive(sent);
-                sleep(ttl / 3).await;
+                let next = sent + ttl / 3;
+                registry.caught_up(index).await;
+                here.tell(&state.public_ip, &registry, &monitor).await;
+                sleep_until(next.max(Instant::now() + PAUSE.min(ttl / 10))).await;
                 continue;
             }
             Ok(None) => match registry.registered(&state.id).await {

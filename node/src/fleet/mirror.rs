@@ -1,11 +1,12 @@
 //! The registry as this process knows it: filled once, then changed key by key as etcd tells. Pure.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::scheduler;
-use super::schema::{self, JobState};
+use super::scheduler::{self, Presence};
+use super::schema::{self, Cordon, JobState};
 use crate::unit::{Hash, Requirements, UnitFile, UnitName};
 
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,10 @@ pub struct Job {
     pub heartbeat: Option<String>,
     /// None as long as its unit file is not there or cannot be read.
     pub requirements: Option<Arc<Requirements>>,
+    /// The machines on which it has failed lately.
+    pub failed_on: BTreeSet<String>,
+    /// The index of the last request to restart it.
+    pub restart: u64,
 }
 
 /// What a machine says of itself, under `machines/ID/object`.
@@ -77,6 +82,16 @@ pub struct UnitBlob {
     pub raw: String,
 }
 
+/// How a machine is reached by the others: where, with which certificate, and what it wants to hear.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerAddress {
+    pub address: String,
+    /// DER in base64.
+    pub certificate: String,
+    pub token: String,
+}
+
 fn null_is_empty<'de, D: serde::Deserializer<'de>>(value: D) -> Result<BTreeMap<String, String>, D::Error> {
     Ok(Option::deserialize(value)?.unwrap_or_default())
 }
@@ -90,6 +105,18 @@ pub struct Mirror {
     machines: BTreeMap<String, MachineState>,
     /// Set by PATCH: it goes before what the machines say; an empty value hides theirs.
     metadata: BTreeMap<String, BTreeMap<String, String>>,
+    cordons: BTreeMap<String, Cordon>,
+    /// Machines that have given their place up themselves, their units stopped.
+    left: BTreeSet<String>,
+    /// When each machine was last heard of, gone ones too.
+    heard: HashMap<String, Instant>,
+    /// When all was read.
+    filled: Option<Instant>,
+    pub peers: BTreeMap<String, PeerAddress>,
+    /// Of each machine those that it asks before it goes on without etcd.
+    pub asks: BTreeMap<String, BTreeSet<String>>,
+    /// Where each unit file was last written.
+    pub blobs: HashMap<Hash, u64>,
     /// Who leads, and the index to renew it by.
     pub lease: Option<(Lease, u64)>,
     pub engine_version: u64,
@@ -102,8 +129,23 @@ impl Mirror {
     pub fn apply(&mut self, key: &str, value: Option<&str>, index: u64) {
         let parts: Vec<&str> = key.split('/').filter(|part| !part.is_empty()).collect();
         let changed = match (&parts[..], value) {
-            (["unit", hash], Some(value)) => self.blob(hash, value),
-            (["unit", hash], None) => Hash::parse(hash).is_some_and(|hash| self.units.remove(&hash).is_some()),
+            (["unit", hash], Some(value)) => self.blob(hash, value, index),
+            (["unit", hash], None) => Hash::parse(hash).is_some_and(|hash| {
+                self.blobs.remove(&hash);
+                self.units.remove(&hash).is_some()
+            }),
+            (["job", name, "restart"], value) => {
+                let job = self.jobs.get_mut(*name);
+                job.is_some_and(|job| std::mem::replace(&mut job.restart, value.map_or(0, |_| index)) != index)
+            }
+            (["job", name, "failed-on", machine], value) => self.jobs.get_mut(*name).is_some_and(|job| match value {
+                Some(_) => job.failed_on.insert(machine.to_string()),
+                None => job.failed_on.remove(*machine),
+            }),
+            (["job", name, "failed-on"], None) => {
+                let job = self.jobs.get_mut(*name);
+                job.is_some_and(|job| !std::mem::take(&mut job.failed_on).is_empty())
+            }
             (["job", name, field], value) => self.job(name, field, value),
             (["job", name], None) => self.jobs.remove(*name).is_some(),
             (["states", name, machine], Some(value)) => {
@@ -121,7 +163,10 @@ impl Mirror {
                 false
             }
             (["machines", id, "object"], Some(value)) => match serde_json::from_str::<MachineState>(value) {
-                Ok(state) => self.machines.insert(id.to_string(), state.clone()) != Some(state),
+                Ok(state) => {
+                    self.left.remove(*id);
+                    self.machines.insert(id.to_string(), state.clone()) != Some(state)
+                }
                 Err(_) => false,
             },
             (["machines", id, "object"], None) => self.machines.remove(*id).is_some(),
@@ -133,7 +178,32 @@ impl Mirror {
                 self.metadata.get_mut(*id).is_some_and(|of| of.remove(*key).is_some())
             }
             (["machines", id, "metadata"], None) => self.metadata.remove(*id).is_some(),
+            (["machines", id, "cordon"], value) => {
+                let cordon = value.map_or(Cordon::None, Cordon::read);
+                let before = match cordon {
+                    Cordon::None => self.cordons.remove(*id),
+                    cordon => self.cordons.insert(id.to_string(), cordon),
+                };
+                before.unwrap_or_default() != cordon
+            }
+            (["machines", id, "peer"], value) => {
+                match value.and_then(|value| serde_json::from_str(value).ok()) {
+                    Some(peer) => drop(self.peers.insert(id.to_string(), peer)),
+                    None => drop(self.peers.remove(*id)),
+                }
+                false
+            }
+            (["machines", id, "asks"], value) => {
+                match value.and_then(|value| serde_json::from_str(value).ok()) {
+                    Some(asks) => drop(self.asks.insert(id.to_string(), asks)),
+                    None => drop(self.asks.remove(*id)),
+                }
+                false
+            }
             (["machines", id], None) => {
+                self.cordons.remove(*id);
+                self.peers.remove(*id);
+                self.asks.remove(*id);
                 let gone = self.metadata.remove(*id).is_some();
                 self.machines.remove(*id).is_some() || gone
             }
@@ -163,12 +233,18 @@ impl Mirror {
 
     fn drop_all(&mut self, part: &str) -> bool {
         match part {
-            "unit" => self.units.clear(),
+            "unit" => {
+                self.units.clear();
+                self.blobs.clear();
+            }
             "job" => self.jobs.clear(),
             "states" => self.states.clear(),
             "machines" => {
                 self.machines.clear();
                 self.metadata.clear();
+                self.cordons.clear();
+                self.peers.clear();
+                self.asks.clear();
             }
             "lease" => self.lease = None,
             _ => return false,
@@ -176,13 +252,61 @@ impl Mirror {
         true
     }
 
-    fn blob(&mut self, hash: &str, value: &str) -> bool {
+    /// A machine has just been heard of.
+    pub fn hear(&mut self, machine: &str, now: Instant) {
+        self.heard.insert(machine.into(), now);
+    }
+
+    /// All has just been read: what is there counts from now on, unless more is known of it.
+    pub fn read_at(&mut self, now: Instant, before: &Mirror) {
+        self.filled = before.filled.or(Some(now));
+        self.heard.clone_from(&before.heard);
+        self.left.clone_from(&before.left);
+        self.left.retain(|id| !self.machines.contains_key(id));
+        for id in self.machines.keys() {
+            self.heard.insert(id.clone(), now);
+        }
+    }
+
+    /// A machine gives up its place, as one does that has stopped its units.
+    pub fn leave(&mut self, machine: &str) {
+        self.left.insert(machine.into());
+    }
+
+    pub fn has_left(&self, machine: &str) -> bool {
+        self.left.contains(machine)
+    }
+
+    /// How long ago a machine was heard of, if that is longer than `fresh`.
+    pub fn stale(&self, machine: &str, fresh: Duration, now: Instant) -> Option<u64> {
+        let last = self.heard.get(machine).copied().or(self.filled)?;
+        let age = now.saturating_duration_since(last);
+        (age > fresh).then_some(age.as_secs())
+    }
+
+    pub fn cordon(&self, machine: &str) -> Cordon {
+        self.cordons.get(machine).copied().unwrap_or_default()
+    }
+
+    /// Machines that units are on or report from and that are not there.
+    pub fn missing(&self) -> BTreeSet<String> {
+        let targets = self.jobs.values().filter_map(|job| job.target.as_ref());
+        let reporting = self.states.keys().map(|(_, machine)| machine);
+        let all = targets.chain(reporting).filter(|id| !self.machines.contains_key(*id));
+        all.cloned().collect()
+    }
+
+    fn blob(&mut self, hash: &str, value: &str, index: u64) -> bool {
         let (Some(hash), Ok(blob)) = (Hash::parse(hash), serde_json::from_str::<UnitBlob>(value)) else {
             return false;
         };
         let Ok(file) = UnitFile::parse(&blob.raw) else {
             return false;
         };
+        self.blobs.insert(hash, index);
+        if self.units.contains_key(&hash) {
+            return false;
+        }
         self.units.insert(hash, Arc::new(file));
         let waiting: Vec<String> = self
             .jobs
@@ -225,8 +349,9 @@ impl Mirror {
             }
             "target" => std::mem::replace(&mut job.target, text.clone()) != text,
             "job-state" => {
-                job.heartbeat = text;
-                false
+                // Whoever waits for another machine to have stopped it acts by this; that it goes on is nothing new.
+                let before = std::mem::replace(&mut job.heartbeat, text);
+                before.is_some() && before != job.heartbeat
             }
             _ => false,
         }
@@ -261,17 +386,40 @@ impl Mirror {
                 requirements: job.requirements.clone()?,
                 wanted: job.wanted != JobState::Inactive,
                 machine: job.target.clone(),
+                failed_on: job.failed_on.clone(),
             })
         };
         (self.jobs.iter().filter_map(unit).collect(), self.scheduler_machines())
     }
 
     pub fn scheduler_machines(&self) -> Vec<scheduler::Machine> {
-        let machine = |state: MachineState| scheduler::Machine {
-            id: state.id,
-            metadata: state.metadata,
+        let all = self.machines.keys();
+        all.filter_map(|id| self.scheduler_machine(id)).collect()
+    }
+
+    pub fn scheduler_machine(&self, id: &str) -> Option<scheduler::Machine> {
+        let metadata = self.machine(id)?.metadata;
+        let presence = match self.cordon(id) {
+            Cordon::None if metadata.get(scheduler::CORDON).is_some_and(|value| value == "true") => Presence::Cordoned,
+            Cordon::None => Presence::Here,
+            Cordon::Cordoned => Presence::Cordoned,
+            Cordon::Draining => Presence::Draining,
         };
-        self.machines().into_iter().map(machine).collect()
+        Some(scheduler::Machine {
+            id: id.into(),
+            metadata,
+            presence,
+        })
+    }
+
+    /// Is a job where it shall be, and well?
+    pub fn settled(&self, name: &str) -> bool {
+        self.jobs.get(name).is_none_or(|job| {
+            let at = job.target.clone().unwrap_or_default();
+            let state = self.states.get(&(name.to_string(), at));
+            self.current(name, job) == job.wanted
+                && (job.wanted != JobState::Launched || state.is_some_and(|state| state.active_state == "active"))
+        })
     }
 
     /// Where a job stands: on its machine once that one reports on it, launched once it has started it.
@@ -303,6 +451,7 @@ impl Mirror {
             machine_id: of_normal(job.target.as_deref().unwrap_or_default()),
             name: name.into(),
             options: file.options.clone(),
+            stale_seconds: None,
         })
     }
 }
@@ -374,6 +523,26 @@ mod tests {
         );
         mirror.apply("/machines/m1/object", None, 4);
         assert!(mirror.machines().is_empty(), "metadata alone is no machine");
+    }
+
+    #[test]
+    fn what_a_silent_machine_said_last_stays_and_has_an_age() {
+        let mut mirror = filled();
+        let now = Instant::now();
+        mirror.hear("m1", now);
+        mirror.apply("/machines/m1/object", None, 5);
+        let fresh = Duration::from_secs(20);
+        assert_eq!(mirror.stale("m1", fresh, now + Duration::from_secs(20)), None);
+        assert_eq!(mirror.stale("m1", fresh, now + Duration::from_secs(41)), Some(41));
+        assert_eq!(mirror.missing(), ["m1".to_string()].into());
+        assert!(
+            !mirror.has_left("m1"),
+            "its lease may have run out while nobody could write"
+        );
+        mirror.leave("m1");
+        let mut read = filled();
+        read.read_at(now, &mirror);
+        assert!(!read.has_left("m1"), "it is there again");
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! fleet's registry in etcd, in its own layout: followed into a mirror, and written.
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -6,8 +8,8 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::mirror::{JobObject, Lease, MachineState, Mirror, UnitBlob, UnitState};
-use super::schema::JobState;
+use super::mirror::{JobObject, Lease, MachineState, Mirror, PeerAddress, UnitBlob, UnitState};
+use super::schema::{Cordon, JobState};
 use crate::client::cluster::Client;
 use crate::client::error::Error;
 use crate::client::keys::{Delete, Get, Node, Response, Set};
@@ -19,6 +21,10 @@ const LOG: &str = "registry";
 const PAUSE: Duration = Duration::from_millis(200);
 /// A watch that has not told of our own write for so long hangs on a dead connection and is begun anew.
 const LATE: Duration = Duration::from_secs(2);
+
+/// What machines say of their units outlives their lease: a machine that is gone is told by its own key, and the leader
+/// removes what it has left. This is for what nobody removed.
+pub const LASTING: Duration = Duration::from_secs(3600);
 
 const KEY_NOT_FOUND: u64 = 100;
 const COMPARE_FAILED: u64 = 101;
@@ -43,6 +49,9 @@ pub struct Registry {
     progress: watch::Sender<Progress>,
     /// The last write of ours that a watch has to tell of, and when it was.
     written: Mutex<(u64, Instant)>,
+    /// Requests of each outcome, for the metrics.
+    pub done: AtomicU64,
+    pub failed: AtomicU64,
 }
 
 pub type Outcome<T = ()> = Result<T, Error>;
@@ -89,6 +98,8 @@ impl Registry {
             mirror: Mutex::default(),
             progress: watch::Sender::default(),
             written: Mutex::new((0, Instant::now())),
+            done: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         }
     }
 
@@ -153,6 +164,7 @@ impl Registry {
         {
             let mut mirror = self.mirror();
             fresh.version = mirror.version + 1;
+            fresh.read_at(std::time::Instant::now(), &mirror);
             *mirror = fresh;
         }
         self.tell(index);
@@ -172,14 +184,18 @@ impl Registry {
 
     /// Applies what happens after `index` until something is wrong.
     async fn watch(&self, index: &mut u64) -> Error {
-        let mut watcher = self.client.watch(&self.prefix, true, *index);
+        let mut changes = match self.client.stream(&self.prefix, *index).await {
+            Ok(changes) => changes,
+            Err(error) => return error,
+        };
         loop {
             let next = tokio::select! {
-                next = watcher.next() => next,
+                next = changes.next() => next,
                 () = self.overdue() => return Error::Other("it is silent about a write of ours".into()),
             };
             let response = match next {
-                Ok(response) => response,
+                Ok(Some(response)) => response,
+                Ok(None) => return Error::Other("the server ended it".into()),
                 Err(error) => return error,
             };
             let Some(node) = response.node else { continue };
@@ -189,7 +205,18 @@ impl Registry {
                 && (gone || !node.dir)
             {
                 let value = (!gone).then_some(node.value.as_str());
-                self.mirror().apply(key, value, node.modified_index);
+                let mut mirror = self.mirror();
+                mirror.apply(key, value, node.modified_index);
+                if let Some(id) = key
+                    .strip_prefix("/machines/")
+                    .and_then(|rest| rest.strip_suffix("/object"))
+                {
+                    match response.action.as_str() {
+                        "delete" => mirror.leave(id),
+                        "expire" => {}
+                        _ => mirror.hear(id, std::time::Instant::now()),
+                    }
+                }
             }
             self.tell(*index);
         }
@@ -227,27 +254,48 @@ impl Registry {
         format!("{}/{rest}", self.prefix)
     }
 
+    fn counted(&self, outcome: Outcome<Response>) -> Outcome<Response> {
+        let count = match &outcome {
+            Err(error) if !is_refused(error) => &self.failed,
+            _ => &self.done,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        outcome
+    }
+
     async fn put(&self, rest: &str, value: &str, set: Set) -> Outcome<Response> {
-        let response = self.client.set(&self.key(rest), value, &set).await?;
+        let response = self.counted(self.client.set(&self.key(rest), value, &set).await)?;
         self.note(response.node.as_ref().map_or(0, |node| node.modified_index));
         Ok(response)
     }
 
     async fn remove(&self, rest: &str, delete: Delete) -> Outcome<Response> {
-        let response = self.client.delete(&self.key(rest), &delete).await?;
+        let response = self.counted(self.client.delete(&self.key(rest), &delete).await)?;
         self.note(response.node.as_ref().map_or(0, |node| node.modified_index));
         Ok(response)
     }
 
-    /// Stores a unit file under its hash; one that is there already is the same one.
+    /// Stores a unit file under its hash. One that is there already is the same one; it is written again, so that who
+    /// collects what nobody uses sees that somebody will.
     async fn store(&self, file: &UnitFile) -> Outcome<Hash> {
         let hash = file.hash();
-        let blob = UnitBlob { raw: file.text() };
-        let new = Set {
-            prev_exist: Some(false),
-            ..Set::default()
+        let blob = json(&UnitBlob { raw: file.text() });
+        let stored = self.put(&format!("unit/{hash}"), &blob, Set::default()).await;
+        stored.map(|_| hash)
+    }
+
+    /// Removes a unit file that was last written at this index; None: it has been written since.
+    pub async fn collect(&self, hash: &Hash, index: u64) -> Outcome<Option<u64>> {
+        let only = Delete {
+            prev_index: index,
+            ..Delete::default()
         };
-        held(self.put(&format!("unit/{hash}"), &json(&blob), new).await).map(|_| hash)
+        held(self.remove(&format!("unit/{hash}"), only).await)
+    }
+
+    /// Gives back a unit file that somebody has come to use while it was removed.
+    pub async fn give_back(&self, file: &UnitFile) -> Outcome {
+        self.store(file).await.map(drop)
     }
 
     /// Creates a unit; None if there is one of this name.
@@ -312,7 +360,21 @@ impl Registry {
         held(self.remove(&format!("job/{name}/target"), only).await)
     }
 
-    pub async fn heartbeat(&self, name: &str, machine: &str, ttl: u64) -> Outcome {
+    /// Has each machine that runs it stop and start it once.
+    pub async fn restart(&self, name: &str) -> Outcome<u64> {
+        let response = self.put(&format!("job/{name}/restart"), "1", Set::default()).await?;
+        Ok(response.node.map_or(0, |node| node.modified_index))
+    }
+
+    /// Keeps a unit away from a machine on which it fails, for so many seconds.
+    pub async fn failed_on(&self, name: &str, machine: &str, ttl: u64) -> Outcome {
+        let lasting = Set { ttl, ..Set::default() };
+        let key = format!("job/{name}/failed-on/{machine}");
+        self.put(&key, "failed", lasting).await.map(drop)
+    }
+
+    pub async fn heartbeat(&self, name: &str, machine: &str) -> Outcome {
+        let ttl = LASTING.as_secs();
         let lasting = Set { ttl, ..Set::default() };
         self.put(&format!("job/{name}/job-state"), machine, lasting)
             .await
@@ -328,8 +390,8 @@ impl Registry {
         held(self.remove(&format!("job/{name}/job-state"), only).await).map(drop)
     }
 
-    pub async fn save_state(&self, name: &str, state: &UnitState, ttl: u64) -> Outcome {
-        let value = json(state);
+    pub async fn save_state(&self, name: &str, state: &UnitState) -> Outcome {
+        let (value, ttl) = (json(state), LASTING.as_secs());
         let lasting = || Set { ttl, ..Set::default() };
         // Clients before states/ read state/NAME.
         self.put(&format!("state/{name}"), &value, lasting()).await?;
@@ -373,6 +435,44 @@ impl Registry {
 
     pub async fn unregister(&self, id: &str) -> Outcome {
         held(self.remove(&format!("machines/{id}/object"), Delete::default()).await).map(drop)
+    }
+
+    /// Whether a machine is gone, and whom it asked before it went on without etcd: from a quorum.
+    pub async fn machine_gone(&self, id: &str) -> Outcome<(bool, Option<BTreeSet<String>>)> {
+        let get = Get {
+            quorum: true,
+            recursive: true,
+            ..Get::default()
+        };
+        let nodes = match self.client.get(&self.key(&format!("machines/{id}")), &get).await {
+            Ok(response) => response.node.and_then(|node| node.nodes).unwrap_or_default(),
+            Err(error) if is_missing(&error) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let find = |name: &str| nodes.iter().find(|node| node.key.ends_with(&format!("/{name}")));
+        let asks = find("asks").and_then(|node| serde_json::from_str(&node.value).ok());
+        Ok((find("object").is_none(), asks))
+    }
+
+    pub async fn set_asks(&self, id: &str, asks: &BTreeSet<String>) -> Outcome {
+        self.put(&format!("machines/{id}/asks"), &json(asks), Set::default())
+            .await
+            .map(drop)
+    }
+
+    pub async fn set_peer(&self, id: &str, peer: &PeerAddress) -> Outcome {
+        self.put(&format!("machines/{id}/peer"), &json(peer), Set::default())
+            .await
+            .map(drop)
+    }
+
+    pub async fn set_cordon(&self, id: &str, cordon: Cordon) -> Outcome<u64> {
+        let key = format!("machines/{id}/cordon");
+        let done = match cordon {
+            Cordon::None => held(self.remove(&key, Delete::default()).await)?,
+            cordon => held(self.put(&key, cordon.name(), Set::default()).await)?,
+        };
+        Ok(done.unwrap_or(0))
     }
 
     pub async fn set_metadata(&self, id: &str, key: &str, value: &str) -> Outcome<u64> {

@@ -16,17 +16,38 @@ pub struct Unit {
     pub wanted: bool,
     /// Where it is scheduled.
     pub machine: Option<String>,
+    /// Machines where it has failed lately.
+    pub failed_on: BTreeSet<String>,
+}
+
+/// How far a machine can be counted on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Presence {
+    #[default]
+    Here,
+    /// Takes nothing new.
+    Cordoned,
+    /// Takes nothing new, and gives away what may move.
+    Draining,
+    /// It is not there, and may well run what it has: that stays untouched.
+    Away,
 }
 
 #[derive(Clone, Debug)]
 pub struct Machine {
     pub id: String,
     pub metadata: BTreeMap<String, String>,
+    pub presence: Presence,
 }
 
 impl Machine {
-    fn cordoned(&self) -> bool {
-        self.metadata.get(CORDON).is_some_and(|value| value == "true")
+    /// One of which nothing is known but that it may run its units.
+    pub fn away(id: &str) -> Machine {
+        Machine {
+            id: id.into(),
+            metadata: BTreeMap::new(),
+            presence: Presence::Away,
+        }
     }
 }
 
@@ -54,6 +75,9 @@ pub enum Reason {
     },
     Metadata,
     Cordoned,
+    Draining,
+    Away,
+    Failed,
     Peer(String),
     Conflict(String),
     /// This unit replaces ours, or ours moved out of its way.
@@ -71,7 +95,13 @@ impl fmt::Display for Reason {
             Reason::MachineGone(id) => write!(f, "target Machine({id}) went away"),
             Reason::OtherMachine { is, required } => write!(f, "agent ID {is:?} does not match required {required:?}"),
             Reason::Metadata => write!(f, "local Machine metadata insufficient"),
-            Reason::Cordoned => write!(f, "Machine takes no further units: its metadata has {CORDON}=true"),
+            Reason::Cordoned => write!(f, "Machine takes no further units: it is cordoned"),
+            Reason::Draining => write!(
+                f,
+                "Machine takes no further units and gives away its own: it is drained"
+            ),
+            Reason::Away => write!(f, "Machine is not there, and may run its units all the same"),
+            Reason::Failed => write!(f, "it has failed there lately"),
             Reason::Peer(peer) => write!(f, "required peer Unit({peer}) is not scheduled locally"),
             Reason::Conflict(unit) => write!(f, "found conflict with locally-scheduled Unit({unit})"),
             Reason::Replaced(unit) => write!(f, "found replace with locally-scheduled Unit({unit})"),
@@ -139,12 +169,24 @@ impl<'a> Place<'a> {
     }
 
     /// What speaks against a unit here. `staying`: it is here already, which a cordon does not change.
-    fn against(&self, name: &str, unit: &Requirements, staying: bool) -> Option<Reason> {
+    fn against(&self, of: &Unit, staying: bool) -> Option<Reason> {
+        let (name, unit) = (of.name.as_str(), &*of.requirements);
+        match (self.machine.presence, staying) {
+            (Presence::Away, true) => return None,
+            (Presence::Away, false) => return Some(Reason::Away),
+            _ => {}
+        }
         if let Some(reason) = against_machine(unit, self.machine) {
             return Some(reason);
         }
-        if !staying && self.machine.cordoned() {
-            return Some(Reason::Cordoned);
+        // One that can be nowhere else is not sent away.
+        if unit.machine_id.is_none() && of.failed_on.contains(&self.machine.id) {
+            return Some(Reason::Failed);
+        }
+        match (self.machine.presence, staying) {
+            (Presence::Cordoned, false) => return Some(Reason::Cordoned),
+            (Presence::Draining, false) => return Some(Reason::Draining),
+            _ => {}
         }
         if let Some(peer) = unit.peers.iter().find(|peer| !self.holds(peer)) {
             return Some(Reason::Peer(peer.clone()));
@@ -231,7 +273,7 @@ impl<'a> Cluster<'a> {
             let reason = match self.places.get_mut(id) {
                 _ if !unit.wanted => Reason::NotWanted,
                 None => Reason::MachineGone(id.into()),
-                Some(place) => match place.against(&unit.name, &unit.requirements, true) {
+                Some(place) => match place.against(unit, true) {
                     Some(reason) => reason,
                     None => {
                         place.add(&unit.name, &unit.requirements);
@@ -245,6 +287,43 @@ impl<'a> Cluster<'a> {
         kept
     }
 
+    /// Takes units off a machine, and with them whoever follows them.
+    fn send_away(&mut self, machine: &str, mut leaving: Vec<&'a str>) -> Vec<&'a str> {
+        let Some(place) = self.places.get_mut(machine) else {
+            return Vec::new();
+        };
+        let mut next = 0;
+        while let Some(leaver) = leaving.get(next).copied() {
+            next += 1;
+            place.remove(leaver);
+            let followers = place
+                .units
+                .iter()
+                .filter(|(_, theirs)| theirs.peers.iter().any(|peer| peer == leaver));
+            let followers: Vec<&str> = followers.map(|(name, _)| *name).collect();
+            leaving.extend(
+                followers
+                    .into_iter()
+                    .filter(|name| !leaving.contains(name))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        leaving
+    }
+
+    /// The next unit to leave a machine that is drained: one that follows nobody, and could be elsewhere.
+    fn to_drain(&self, kept: &HashSet<&str>) -> Option<(&'a str, &'a str)> {
+        self.units.iter().find_map(|unit| {
+            let (id, place) = self.places.get_key_value(unit.machine.as_deref()?)?;
+            let may = place.machine.presence == Presence::Draining
+                && unit.requirements.peers.is_empty()
+                && kept.contains(unit.name.as_str());
+            let mut others = self.places.values();
+            let fits = may && others.any(|other| other.machine.id != *id && other.against(unit, false).is_none());
+            fits.then_some((unit.name.as_str(), *id))
+        })
+    }
+
     /// What speaks against a unit on each machine, as things stand.
     pub fn explain(units: &[Unit], machines: &[Machine], name: &str) -> Option<BTreeMap<String, Option<Reason>>> {
         let unit = units.iter().find(|unit| unit.name == name)?;
@@ -256,7 +335,7 @@ impl<'a> Cluster<'a> {
                 global_against(place, name, &unit.requirements)
             } else {
                 let staying = unit.machine.as_deref() == Some(*id);
-                place.against(name, &unit.requirements, staying)
+                place.against(unit, staying)
             };
             (id.to_string(), reason)
         };
@@ -285,12 +364,13 @@ pub fn globals_on(units: &[Unit], machine: &Machine) -> BTreeSet<String> {
     names
 }
 
-/// What has to change so that every unit is where it may be. Those that could be nowhere wait.
-pub fn plan(units: &[Unit], machines: &[Machine]) -> Vec<Decision> {
+/// What has to change so that every unit is where it may be. Those that could be nowhere wait. `drain`: one unit of a
+/// machine that is drained may move now.
+pub fn plan(units: &[Unit], machines: &[Machine], drain: bool) -> Vec<Decision> {
     let mut decisions = Vec::new();
     let mut cluster = Cluster::new(units, machines);
     let mut unscheduled = HashMap::new();
-    let kept = cluster.keep(|unit, machine, reason| {
+    let mut kept = cluster.keep(|unit, machine, reason| {
         decisions.push(Decision::Unschedule {
             unit: unit.name.clone(),
             machine: machine.into(),
@@ -299,6 +379,18 @@ pub fn plan(units: &[Unit], machines: &[Machine]) -> Vec<Decision> {
         unscheduled.insert(unit.name.as_str(), machine);
     });
     let mut by_load: BTreeSet<(u64, &str)> = cluster.places.iter().map(|(id, place)| (place.load, *id)).collect();
+    if drain && let Some((unit, machine)) = cluster.to_drain(&kept) {
+        by_load.remove(&(cluster.places[machine].load, machine));
+        for leaver in cluster.send_away(machine, vec![unit]) {
+            kept.remove(leaver);
+            decisions.push(Decision::Unschedule {
+                unit: leaver.into(),
+                machine: machine.into(),
+                reason: Reason::Draining,
+            });
+        }
+        by_load.insert((cluster.places[machine].load, machine));
+    }
     let mut waiting: Vec<&Unit> = cluster.units.iter().copied().filter(|unit| unit.wanted).collect();
     waiting.retain(|unit| !kept.contains(unit.name.as_str()));
     let by_name: HashMap<&str, &Unit> = cluster.units.iter().map(|unit| (unit.name.as_str(), *unit)).collect();
@@ -315,36 +407,15 @@ pub fn plan(units: &[Unit], machines: &[Machine]) -> Vec<Decision> {
         let Some(id) = best(&cluster.places, &by_load, unit, in_circle) else {
             continue;
         };
-        let place = cluster
-            .places
-            .get_mut(id)
-            .unwrap_or_else(|| unreachable!("the best of the places is one of them"));
-        by_load.remove(&(place.load, id));
+        by_load.remove(&(cluster.places[id].load, id));
         // Whom it replaces goes elsewhere, and with it whoever follows that one; each is sent away once only.
-        let mut leaving: Vec<&str> = Vec::new();
+        let mut replaced: Vec<&str> = Vec::new();
         if !unit.requirements.replaces.is_empty() {
-            let replaced = place
-                .units
-                .iter()
-                .filter(|(other, _)| **other != unit.name && unit.requirements.replaces(other));
-            leaving.extend(replaced.map(|(other, _)| *other));
+            let there = cluster.places[id].units.keys();
+            let theirs = there.filter(|other| **other != unit.name && unit.requirements.replaces(other));
+            replaced.extend(theirs);
         }
-        let mut next = 0;
-        while let Some(leaver) = leaving.get(next).copied() {
-            next += 1;
-            place.remove(leaver);
-            let followers = place
-                .units
-                .iter()
-                .filter(|(_, theirs)| theirs.peers.iter().any(|peer| peer == leaver));
-            let followers: Vec<&str> = followers.map(|(name, _)| *name).collect();
-            leaving.extend(
-                followers
-                    .into_iter()
-                    .filter(|name| !leaving.contains(name))
-                    .collect::<Vec<_>>(),
-            );
-        }
+        let leaving = cluster.send_away(id, replaced);
         for leaver in leaving {
             let scheduled_now = decisions
                 .iter()
@@ -361,8 +432,10 @@ pub fn plan(units: &[Unit], machines: &[Machine]) -> Vec<Decision> {
                 waiting.extend(by_name.get(leaver));
             }
         }
-        place.add(&unit.name, &unit.requirements);
-        by_load.insert((place.load, id));
+        if let Some(place) = cluster.places.get_mut(id) {
+            place.add(&unit.name, &unit.requirements);
+            by_load.insert((place.load, id));
+        }
         decisions.push(Decision::Schedule {
             unit: unit.name.clone(),
             machine: id.into(),
@@ -382,7 +455,7 @@ fn best<'a>(
     let wants = &unit.requirements;
     let able = |id: &str| {
         let place = places.get(id);
-        place.is_some_and(|place| place.against(&unit.name, wants, false).is_none() && !excluded(place))
+        place.is_some_and(|place| place.against(unit, false).is_none() && !excluded(place))
     };
     if let Some(peer) = wants.peers.first() {
         // Only one machine can be meant, or none.

@@ -16,6 +16,7 @@ fn unit(name: &str, text: &str, machine: Option<&str>) -> Unit {
         requirements: Arc::new(requirements),
         wanted: true,
         machine: machine.map(str::to_string),
+        failed_on: BTreeSet::new(),
     }
 }
 
@@ -23,7 +24,12 @@ fn machine(id: &str, metadata: &[(&str, &str)]) -> Machine {
     Machine {
         id: id.into(),
         metadata: metadata.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+        presence: Presence::Here,
     }
+}
+
+fn plan(units: &[Unit], machines: &[Machine]) -> Vec<Decision> {
+    super::plan(units, machines, false)
 }
 
 fn three() -> Vec<Machine> {
@@ -157,13 +163,75 @@ fn weight_counts_as_load_and_a_template_has_its_limit_per_machine() {
 
 #[test]
 fn a_cordoned_machine_keeps_what_it_has_and_gets_nothing() {
-    let machines = [machine("m1", &[(CORDON, "true")])];
+    let mut machines = [machine("m1", &[])];
+    machines[0].presence = Presence::Cordoned;
     let units = [unit("a.service", "", Some("m1")), unit("b.service", "", None)];
     assert_eq!(plan(&units, &machines), []);
     assert_eq!(
         Cluster::explain(&units, &machines, "b.service").unwrap()["m1"],
         Some(Reason::Cordoned)
     );
+}
+
+#[test]
+fn a_drained_machine_gives_units_away_one_by_one_with_those_that_follow_them() {
+    let mut machines = [machine("m1", &[]), machine("m2", &[])];
+    machines[0].presence = Presence::Draining;
+    let mut units = vec![
+        unit("a.service", "", Some("m1")),
+        unit("b.service", "MachineOf=a.service", Some("m1")),
+        unit("c.service", "", Some("m1")),
+        unit("d.service", "MachineMetadata=role!=x\nConflicts=e.service", Some("m1")),
+        unit("e.service", "", Some("m2")),
+        unit("g.service", "Global=true", None),
+        unit("n.service", "", None),
+        unit("p.service", "MachineID=m1", Some("m1")),
+    ];
+    let on_m1 = |units: &[Unit]| {
+        let there = units.iter().filter(|unit| unit.machine.as_deref() == Some("m1"));
+        there.map(|unit| unit.name.clone()).collect::<Vec<_>>()
+    };
+    units = after(&units, &plan(&units, &machines));
+    assert_eq!(on_m1(&units).len(), 5, "not before it may move; and nothing new comes");
+    units = after(&units, &super::plan(&units, &machines, true));
+    assert_eq!(on_m1(&units), ["c.service", "d.service", "p.service"]);
+    for _ in 0..3 {
+        units = after(&units, &super::plan(&units, &machines, true));
+    }
+    assert_eq!(
+        on_m1(&units),
+        ["d.service", "p.service"],
+        "what could be nowhere else stays"
+    );
+    assert!(globals_on(&units, &machines[0]).contains("g.service"));
+}
+
+#[test]
+fn what_a_machine_has_that_is_away_is_not_touched() {
+    let machines = [Machine::away("m1"), machine("m2", &[])];
+    let mut units = [
+        unit("a.service", "MachineMetadata=role=a", Some("m1")),
+        unit("b.service", "MachineOf=a.service", None),
+        unit("c.service", "", None),
+    ];
+    let placed = places(&units, &machines);
+    assert_eq!((&*placed["a.service"], &*placed["c.service"]), ("m1", "m2"));
+    assert!(!placed.contains_key("b.service"));
+    units[0].wanted = false;
+    assert!(!places(&units, &machines).contains_key("a.service"));
+}
+
+#[test]
+fn a_unit_leaves_the_machine_where_it_has_failed_and_waits_when_it_has_failed_on_all() {
+    let machines = [machine("m1", &[]), machine("m2", &[])];
+    let mut units = [unit("a.service", "", Some("m1"))];
+    units[0].failed_on.insert("m1".into());
+    assert_eq!(places(&units, &machines)["a.service"], "m2");
+    units[0].failed_on.insert("m2".into());
+    assert!(places(&units, &machines).is_empty());
+    let mut bound = [unit("a.service", "MachineID=m1", Some("m1"))];
+    bound[0].failed_on.insert("m1".into());
+    assert_eq!(plan(&bound, &machines), [], "it can be nowhere else");
 }
 
 #[test]
@@ -255,11 +323,11 @@ fn any_units() -> impl Strategy<Value = Vec<Unit>> {
 fn any_machines() -> impl Strategy<Value = Vec<Machine>> {
     proptest::collection::btree_map(0..5u32, (0..3usize, proptest::bool::weighted(0.1)), 0..5).prop_map(|all| {
         let one = |(n, (role, cordoned)): (u32, (usize, bool))| {
-            let mut pairs = vec![("role", ["a", "b", "c"][role])];
+            let mut one = machine(&format!("m{n}"), &[("role", ["a", "b", "c"][role])]);
             if cordoned {
-                pairs.push((CORDON, "true"));
+                one.presence = Presence::Cordoned;
             }
-            machine(&format!("m{n}"), &pairs)
+            one
         };
         all.into_iter().map(one).collect()
     })

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::unit::UnitOption;
 
-/// How many units, states or machines a page has.
+/// How many units, states or machines a page has, unless token_limit says otherwise.
 pub const PAGE: u16 = 100;
 
 /// Fields in the order in which they are sent. Empty ones are not.
@@ -22,6 +22,9 @@ pub struct Unit {
     pub name: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<UnitOption>,
+    /// How long ago the unit's machine was last heard of, where that is long; not in the original.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_seconds: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,9 @@ pub struct UnitState {
     pub machine_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// How long ago the machine that says so was last heard of, where that is long; not in the original.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_seconds: Option<u64>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub systemd_active_state: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -44,12 +50,45 @@ pub struct UnitState {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Machine {
+    /// `cordoned` or `draining`; not in the original.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cordon: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
     #[serde(rename = "primaryIP", skip_serializing_if = "String::is_empty")]
     pub primary_ip: String,
+    #[serde(rename = "staleSeconds", skip_serializing_if = "Option::is_none")]
+    pub stale_seconds: Option<u64>,
+}
+
+/// Whether a machine takes units: all, no further ones, or none, and gives away what may move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cordon {
+    #[default]
+    None,
+    Cordoned,
+    Draining,
+}
+
+impl Cordon {
+    pub fn name(self) -> &'static str {
+        match self {
+            Cordon::None => "",
+            Cordon::Cordoned => "cordoned",
+            Cordon::Draining => "draining",
+        }
+    }
+
+    /// Whatever else stands there: somebody wanted the machine to be spared.
+    pub fn read(text: &str) -> Cordon {
+        match text {
+            "" => Cordon::None,
+            "draining" => Cordon::Draining,
+            _ => Cordon::Cordoned,
+        }
+    }
 }
 
 /// The fields of a page sort by name, and `nextPageToken` comes before two of the three lists.
@@ -155,14 +194,14 @@ impl JobState {
 }
 
 /// The token of a page: its size and its number.
-pub fn page_token(page: u16) -> String {
+pub fn page_token(size: u16, page: u16) -> String {
     use base64::Engine as _;
-    let [size, page] = [PAGE.to_le_bytes(), page.to_le_bytes()];
+    let [size, page] = [size.to_le_bytes(), page.to_le_bytes()];
     base64::engine::general_purpose::URL_SAFE.encode([size[0], size[1], page[0], page[1]])
 }
 
 /// The number of the page that a token names, or what is wrong with it in Go's words.
-pub fn parse_page_token(token: &str) -> Result<u16, String> {
+pub fn parse_page_token(limit: u16, token: &str) -> Result<u16, String> {
     use base64::Engine as _;
     let bytes = base64::engine::general_purpose::URL_SAFE
         .decode(token)
@@ -176,19 +215,19 @@ pub fn parse_page_token(token: &str) -> Result<u16, String> {
     match bytes[..] {
         [] | [_, _] => Err("EOF".into()),
         [_] | [_, _, _] => Err("unexpected EOF".into()),
-        [a, b, ..] if u16::from_le_bytes([a, b]) != PAGE => Err(format!("token limit must be {PAGE}")),
+        [a, b, ..] if u16::from_le_bytes([a, b]) != limit => Err(format!("token limit must be {limit}")),
         [_, _, 0, 0, ..] => Err("token page must be greater than zero".into()),
         [_, _, c, d, ..] => Ok(u16::from_le_bytes([c, d])),
     }
 }
 
 /// One page of a list, and the token of the next one.
-pub fn page<T>(all: Vec<T>, number: u16) -> (Vec<T>, String) {
-    let (size, number) = (usize::from(PAGE), number);
+pub fn page<T>(all: Vec<T>, limit: u16, number: u16) -> (Vec<T>, String) {
+    let size = usize::from(limit);
     let (begin, end) = (size * (usize::from(number) - 1), size * usize::from(number));
     // As in the original, a full last page names an empty one after it.
     let next = if all.len() >= end && !all.is_empty() {
-        page_token(number.saturating_add(1))
+        page_token(limit, number.saturating_add(1))
     } else {
         String::new()
     };
@@ -212,8 +251,9 @@ mod tests {
 
     #[test]
     fn tokens_are_fleets() {
-        assert_eq!(page_token(2), "ZAACAA==");
-        assert_eq!(parse_page_token("ZAADAA=="), Ok(3));
+        assert_eq!(page_token(PAGE, 2), "ZAACAA==");
+        assert_eq!(parse_page_token(PAGE, "ZAADAA=="), Ok(3));
+        assert_eq!(parse_page_token(7, &page_token(7, 2)), Ok(2));
         let refused = [
             ("EwBMLg==", "token limit must be 100"),
             ("xx", "illegal base64 data at input byte 0"),
@@ -222,14 +262,14 @@ mod tests {
             ("AAAA", "unexpected EOF"),
         ];
         for (token, why) in refused {
-            assert_eq!(parse_page_token(token), Err(why.to_string()), "{token}");
+            assert_eq!(parse_page_token(PAGE, token), Err(why.to_string()), "{token}");
         }
         assert_eq!(
-            page((0..250).collect::<Vec<_>>(), 3),
+            page((0..250).collect::<Vec<_>>(), PAGE, 3),
             ((200..250).collect(), String::new())
         );
-        assert_eq!(page((0..250).collect::<Vec<_>>(), 1).1, "ZAACAA==");
-        assert_eq!(page(vec![1], 1000), (vec![], String::new()));
+        assert_eq!(page((0..250).collect::<Vec<_>>(), PAGE, 1).1, "ZAACAA==");
+        assert_eq!(page(vec![1], PAGE, 1000), (vec![], String::new()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::fleet::schema::{JobState, Unit};
 use crate::unit::{Problem, Requirements, UnitFile, UnitName, name};
 
 /// What X-Fleet knows, for those who mistype it.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "MachineID",
     "MachineOf",
     "MachineMetadata",
@@ -17,6 +17,7 @@ const KEYS: [&str; 10] = [
     "Weight",
     "MaxPerMachine",
     "OnDisconnect",
+    "RestartFailed",
 ];
 
 /// A unit's text, and the file that it was read from.

@@ -5,7 +5,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::verify::{Anyone, Named, Nobody};
+use super::verify::{Anyone, Named, Nobody, Pinned};
 use super::{Files, provider, read_certs, read_key, trust};
 use crate::wall::Wall;
 
@@ -27,6 +27,12 @@ pub fn config(files: &Files) -> Result<ClientConfig, String> {
 /// Encrypts, and believes any certificate: for members whose certificates generate themselves.
 pub fn unverified(files: &Files) -> Result<ClientConfig, String> {
     with(files, Arc::new(Anyone(provider())))
+}
+
+/// Believes the server that has exactly this certificate.
+pub fn pinned(certificate: Vec<u8>) -> Result<ClientConfig, String> {
+    let proofs = Anyone(provider());
+    with(&Files::default(), Arc::new(Pinned { certificate, proofs }))
 }
 
 fn with(files: &Files, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, String> {

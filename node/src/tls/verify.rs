@@ -103,6 +103,51 @@ macro_rules! blind {
 pub struct Anyone(pub Arc<CryptoProvider>);
 blind!(Anyone, Ok(ServerCertVerified::assertion()));
 
+/// Believes this one certificate, which is known from elsewhere.
+#[derive(Debug)]
+pub struct Pinned {
+    pub certificate: Vec<u8>,
+    pub proofs: Anyone,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match **end_entity == *self.certificate {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.proofs.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.proofs.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.proofs.supported_verify_schemes()
+    }
+}
+
 #[derive(Debug)]
 pub struct Nobody(pub Arc<CryptoProvider>);
 blind!(Nobody, Err(Error::General(NO_ROOTS.into())));

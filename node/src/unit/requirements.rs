@@ -41,6 +41,18 @@ pub enum OnDisconnect {
     Keep,
 }
 
+/// What is done with a unit that systemd has given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestartFailed {
+    /// It stays failed, as with fleet.
+    #[default]
+    No,
+    /// It is started again where it is, after longer and longer pauses.
+    Here,
+    /// And goes to another machine when that has not helped.
+    Elsewhere,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requirements {
     pub machine_id: Option<String>,
@@ -57,6 +69,7 @@ pub struct Requirements {
     /// How many instances of its template a machine may hold.
     pub max_per_machine: Option<u32>,
     pub on_disconnect: OnDisconnect,
+    pub restart_failed: RestartFailed,
     /// Keys that mean nothing, with their lines.
     pub unknown: Vec<(usize, String)>,
 }
@@ -124,6 +137,14 @@ impl Requirements {
                     "stop" => OnDisconnect::Stop,
                     "keep" => OnDisconnect::Keep,
                     _ => return Err(format!("{value:?} is neither stop nor keep")),
+                }
+            }
+            "RestartFailed" => {
+                self.restart_failed = match value {
+                    "no" => RestartFailed::No,
+                    "here" => RestartFailed::Here,
+                    "elsewhere" => RestartFailed::Elsewhere,
+                    _ => return Err(format!("{value:?} is neither no nor here nor elsewhere")),
                 }
             }
             other => self.unknown.push((line, other.into())),
@@ -301,6 +322,7 @@ mod tests {
             "Conflicts=[",
             "Weight=0",
             "OnDisconnect=maybe",
+            "RestartFailed=perhaps",
         ] {
             let (_, problems) = read("a.service", &format!("MachineOf=\n{line}\n"));
             assert_eq!(problems.iter().map(|p| p.line).collect::<Vec<_>>(), [3], "{line}");

@@ -2,8 +2,8 @@
 use labnode::client::keys::Set;
 use serde_json::Value;
 
+use super::cluster::{connect, eventually};
 use super::replay::Fleet;
-use super::{connect, eventually};
 
 const SLEEP: &str = "[Service]\nExecStart=/bin/sleep 1\n";
 
@@ -138,7 +138,7 @@ async fn replace_waits_until_the_new_file_runs() {
     fleet.fleetctl("start a").await;
     let out = fleet.fleetctl("destroy --block-attempts=0 a").await;
     assert_eq!(out, "Destroyed a.service\n");
-    let gone = |fake: &super::Fake| !fake.inside().units.contains_key("a.service");
+    let gone = |fake: &super::cluster::Fake| !fake.inside().units.contains_key("a.service");
     assert!(fleet.fakes().all(gone), "no machine has it any more");
 }
 

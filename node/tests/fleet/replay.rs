@@ -1,23 +1,19 @@
 //! What a real fleet of three machines was recorded to answer, asked of ours in the same order.
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use labnode::etcd::http::conn::{self, Handler, Next};
-use labnode::etcd::http::{Reply, Request};
-use labnode::fleet::api::Api;
-use labnode::fleet::schema::Unit;
+use labnode::etcd::http::conn;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use super::{Etcd, Fake, LIMIT, Node, etcd, eventually};
+use super::cluster::{Etcd, Fake, LIMIT, Node, etcd, eventually};
 
 /// How long what is told late may stay behind what was recorded.
 const LATE: Duration = Duration::from_secs(20);
@@ -27,36 +23,6 @@ pub struct Fleet {
     pub nodes: Vec<Node>,
     pub dir: tempfile::TempDir,
     _serving: JoinSet<()>,
-}
-
-/// The API, with what machines are told about taking units done by the registry's own means.
-struct Served(Api);
-
-impl Handler for Served {
-    type Handed = Infallible;
-
-    async fn handle(&self, request: &Request<'_>, mut reply: Reply<'_>) -> Next<Infallible> {
-        let path = request.split_target().0.to_string();
-        let told = path
-            .strip_prefix("/fleet/v1/machines/")
-            .and_then(|rest| rest.split_once('/'));
-        let Some((id, duty)) = told.filter(|_| request.method == "POST") else {
-            return self.0.handle(request, reply).await;
-        };
-        let registry = &self.0.registry;
-        let cordoned = if duty == "uncordon" { "" } else { "true" };
-        registry.set_metadata(id, "cordon", cordoned).await.unwrap();
-        if duty == "drain" {
-            let units = labnode::fleet::api::units_of(&registry.mirror());
-            // A unit that names its machine has nowhere else to go.
-            let pinned = |unit: &Unit| unit.options.iter().any(|option| option.name == "MachineID");
-            for unit in units.iter().filter(|unit| unit.machine_id == id && !pinned(unit)) {
-                registry.unschedule(&unit.name, id).await.unwrap();
-            }
-        }
-        reply.start(204).no_content();
-        Next::Answered
-    }
 }
 
 impl Fleet {
@@ -77,10 +43,7 @@ impl Fleet {
         let dir = tempfile::Builder::new().prefix("corelab-").tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("fleet.sock")).unwrap();
         std::fs::create_dir(dir.path().join("cwd")).unwrap();
-        let api = Arc::new(Served(Api {
-            registry: nodes[0].machine().registry.clone(),
-            monitor: nodes[0].machine().monitor.clone(),
-        }));
+        let api = Arc::new(nodes[0].api());
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let mut connections = JoinSet::new();

@@ -3,6 +3,7 @@ mod apart;
 mod certificates;
 mod changes;
 mod faults;
+mod fleet;
 mod fleetctl;
 mod limits;
 mod refusals;
