@@ -139,10 +139,8 @@ fn run(check: &Check, script: &str, node: &str, world: &World) -> Result<String,
     let said = said.into_iter().find(|text| !text.is_empty()).unwrap_or("nothing");
     let short: String = said.chars().take(300).collect();
     let wanted = check.status.unwrap_or(0);
-    if check.status.is_some() || check.output.is_none() {
-        if outcome.status != wanted {
-            return Err(format!("exit {}: {short}", outcome.status));
-        }
+    if (check.status.is_some() || check.output.is_none()) && outcome.status != wanted {
+        return Err(format!("exit {}: {short}", outcome.status));
     }
     if let Some(pattern) = &check.output
         && !matches(pattern, &outcome.stdout)?

@@ -73,15 +73,12 @@ fn facts(world: &World, node: &str, state: Option<(String, String, String)>) -> 
         }
     }
     if let Ok(answer) = world.http("GET", &format!("http://{node}:2379/v2/keys/"), "") {
-        let header = |name: &str| {
-            let line = answer
-                .headers
-                .lines()
-                .find(|line| line.to_ascii_lowercase().starts_with(name));
-            line.and_then(|line| line.split_once(": "))
-                .map(|(_, value)| value.trim().to_string())
-        };
-        facts.cluster = header("x-etcd-cluster-id");
+        let id = answer.headers.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("X-Etcd-Cluster-Id")
+                .then(|| value.trim().to_string())
+        });
+        facts.cluster = id;
         let leader = check::leader(world, node);
         facts.leader = leader.ok().map(|leader| leader.unwrap_or("nobody".into()));
     }

@@ -9,7 +9,7 @@ fn message(body: &str) -> String {
 #[tokio::test]
 async fn metadata_is_patched_over_what_the_machine_says_and_hidden_by_a_removal() {
     let etcd = etcd().await;
-    let nodes = vec![Node::new(&etcd, "m1", "metadata=role=a,disk=ssd\n").await];
+    let nodes = [Node::new(&etcd, "m1", "metadata=role=a,disk=ssd\n").await];
     eventually("it is there", || nodes[0].machine().registry.mirror().machine("m1")).await;
     eventually("it answers", || nodes[0].machine().monitor.reachable().then_some(())).await;
     let patch = async |body: &str| nodes[0].ask("PATCH", "/fleet/v1/machines", body).await;
