@@ -58,6 +58,15 @@ fn one_member_with_a_full_disk_refuses_writes_loses_nothing_and_goes_on_when_the
 }
 
 #[test]
+fn a_member_whose_disk_is_full_stops_when_it_is_told_to() {
+    let disk = SmallDisk::mount(DISK);
+    let _ballast = disk.ballast(BALLAST);
+    let mut cluster = Setup::members(3).data_dir(0, &disk.path().join("data")).start();
+    fill(&mut cluster, 0);
+    cluster.members[0].stop();
+}
+
+#[test]
 fn a_member_killed_while_its_disk_is_full_starts_again_once_there_is_room() {
     let disk = SmallDisk::mount(DISK);
     let ballast = disk.ballast(BALLAST);

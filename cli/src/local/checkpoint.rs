@@ -43,12 +43,15 @@ const PACK: &[&str] = &[
     "fleet",
 ];
 /// With the units on its input, after the archive was unpacked.
-const START: &str = r"
+const START: &str = r#"
 systemctl daemon-reload
+missing=
 while read -r unit; do
-    systemctl is-active --quiet $unit || systemctl start --no-block $unit || :
+    systemctl is-active --quiet $unit || missing="$missing $unit"
 done
-";
+# What follows is to find them as they were; what needs others of its cluster starts there at the same time.
+[ -z "$missing" ] || timeout 10 systemctl start $missing || :
+"#;
 
 pub async fn save(dir: &Path, nodes: &[Arc<Node>]) -> io::Result<()> {
     let making = dir.with_extension("new");

@@ -49,6 +49,8 @@ pub struct Options {
 }
 
 const MAX_APPEND_ENTRIES: u64 = 1024;
+/// How soon a member that is to stop sees that its disk is full.
+const ROOM: Duration = Duration::from_millis(50);
 
 pub struct Member {
     pub id: u64,
@@ -416,10 +418,21 @@ impl Member {
             .map_err(io::Error::other)
     }
 
-    /// Stops, with everything that was accepted on disk.
+    /// Stops, with everything that was accepted on disk. What waits for room on a full disk was not accepted.
     pub async fn shutdown(&self) {
-        let _ = self.raft.shutdown().await;
-        let _ = self.log.flush().await;
+        let written = async {
+            let _ = self.raft.shutdown().await;
+            let _ = self.log.flush().await;
+        };
+        let full = async {
+            while !self.disk_status.full.load(std::sync::atomic::Ordering::Relaxed) {
+                tokio::time::sleep(ROOM).await;
+            }
+        };
+        tokio::select! {
+            () = written => {}
+            () = full => {}
+        }
         for task in self.tasks.lock().unwrap().drain(..) {
             task.abort();
         }
