@@ -33,6 +33,20 @@ macro_rules! exercises {
 
 exercises! {
     one_member = "01-one-member",
+    two_are_worse = "02-two-are-worse",
+    three_members = "03-three-members",
+    discovery = "04-discovery",
+    disaster_recovery = "05-disaster-recovery",
+    partitions = "06-partitions",
+    tls = "07-tls",
+    users_and_roles = "08-users-and-roles",
+    keys_and_watches = "09-keys-and-watches",
+    tour_of_a_node = "10-tour-of-a-node",
+    fleet = "11-fleet",
+    losing_a_machine = "12-losing-a-machine",
+    database_set = "13-database-set",
+    delivery = "14-delivery",
+    slow_and_full = "15-slow-and-full",
 }
 
 #[test]

@@ -49,8 +49,9 @@ pub fn put(root: &Path, base: u32, file: &File) -> io::Result<()> {
     let own = |path: &Path| lchown(path, Some(base + file.owner), Some(base + file.owner));
     match &file.content {
         Content::Directory => {
-            if !path.is_dir() {
-                fs::create_dir(&path)?;
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => real(&path)?,
+                result => result?,
             }
             fs::set_permissions(&path, fs::Permissions::from_mode(file.mode))?;
             return own(&path);
@@ -92,11 +93,22 @@ fn directories(root: &Path, base: u32, relative: &Path) -> io::Result<()> {
         path.push(part);
         match fs::create_dir(&path) {
             Ok(()) => lchown(&path, Some(base), Some(base))?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => real(&path)?,
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// The node that made a link there meant a place of its own; followed from here it would be one of the host's.
+fn real(dir: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(dir)?.is_dir() {
+        true => Ok(()),
+        false => Err(io::Error::other(format!(
+            "{} is no directory in the node, and what it leads to is not written to",
+            dir.display()
+        ))),
+    }
 }
 
 /// The directories behind one node's root.
@@ -186,5 +198,31 @@ impl Disk {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_a_node_has_made_leads_nobody_to_the_hosts_files() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (root, outside) = (dir.path().join("upper"), dir.path().join("outside"));
+        fs::create_dir_all(root.join("var")).expect("make");
+        fs::create_dir(&outside).expect("make");
+        symlink(&outside, root.join("var/lib")).expect("link");
+        let own = rustix::process::geteuid().as_raw();
+        for content in [Content::Text("x".into()), Content::Directory] {
+            let file = File {
+                path: "/var/lib/file".into(),
+                mode: 0o644,
+                owner: own,
+                content,
+            };
+            let error = put(&root, 0, &file).expect_err("it is refused");
+            assert!(error.to_string().contains("var/lib is no directory"), "{error}");
+        }
+        assert_eq!(fs::read_dir(&outside).expect("read").count(), 0);
     }
 }
