@@ -144,7 +144,8 @@ fn serve(from: impl Read, mut to: impl Write) {
     let unit = |machine: &str, more: &str| {
         format!(r#"{{"currentState":"launched","desiredState":"launched","machineID":"{machine}"{more}}}"#)
     };
-    let body = match request.split(' ').nth(1).unwrap_or_default() {
+    let path = request.split([' ', '?']).nth(1).unwrap_or_default();
+    let body = match path {
         "/fleet/v1/machines" => format!(r#"{{"machines":[{{"id":"{FAR}","metadata":{{}},"primaryIP":"127.0.0.1"}}]}}"#),
         "/fleet/v1/units/far.service" => unit(FAR, ""),
         "/fleet/v1/units/near.service" => unit(here.trim(), ""),

@@ -167,7 +167,7 @@ impl Fleet for Driver {
             global: super::is_global(&unit),
             inactive: matches!(unit.current_state.as_str(), "" | "inactive"),
             machine: unit.machine_id,
-            name: unit.name,
+            name: name.to_string(),
         }))
     }
 }
