@@ -120,7 +120,7 @@ pub struct To {
 #[derive(Clone, Debug, Args)]
 pub struct Lease {
     /// Until then, and no longer [default: until lab heal]
-    #[arg(long = "for", value_name = "TIME")]
+    #[arg(id = "for", long = "for", value_name = "TIME")]
     pub limit: Option<Span>,
 
     /// What chance begins with, for the same losses again

@@ -20,6 +20,7 @@ const DISK: &str = r#"
 set -eu
 verb=$1 dir=$2
 under=/run/lab/disk$(printf %s "$dir" | tr / -)
+[ -d "$dir" ] || { echo "$dir: there is no such directory" >&2; exit 1; }
 users() {
     for process in /proc/[0-9]*; do
         if ls -l "$process/fd" 2>/dev/null | grep -qF -- "-> $dir/"; then
@@ -79,6 +80,11 @@ mend)
     ;;
 esac
 "#;
+/// Not only asked for: between a start that failed and the next one a unit does not run. What waits for the others of its
+/// cluster is as far as it can be.
+const START: &str = r#"
+timeout 20 systemctl start "$1" || systemctl is-active "$1" | grep -q ^activ
+"#;
 const CLOCK: &str =
     "mkdir -p /run/lab && printf '%s\\n' \"$1\" > /run/lab/clock.new && mv /run/lab/clock.new /run/lab/clock";
 
@@ -115,10 +121,7 @@ impl Node {
             _ if down => Ok(()),
             Fault::Kill(At { unit: Some(unit), .. }) | Fault::Stop(At { unit: Some(unit), .. }) => {
                 let _ = self.must(&["systemctl", "reset-failed", unit]).await;
-                self.must(&["systemctl", "start", "--no-block", unit]).await?;
-                // Between a start that failed and the next one it is neither.
-                self.script("systemctl is-active \"$1\" | grep -q ^activ", &[unit])
-                    .await
+                self.script(START, &[unit]).await
             }
             Fault::Pause(_) => self.freeze(false).await,
             Fault::DiskFull(disk) | Fault::DiskRo(disk) => self.disk("mend", &disk.path).await,

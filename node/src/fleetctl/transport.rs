@@ -48,7 +48,8 @@ impl Transport {
                     return Err(format!("unable to connect to host {host:?} with scheme {scheme:?}"));
                 }
                 Ok(Transport {
-                    place: Place::Unix(url.path().into()),
+                    // As it was typed: a URL would write a blank otherwise.
+                    place: Place::Unix(endpoint.split_once("://").map_or("", |(_, path)| path).into()),
                     tunnel,
                     tls: None,
                     base: "http://domain-sock".into(),

@@ -158,7 +158,7 @@ fn masked(text: &str) -> String {
     let mut of_ours = false;
     for line in text.lines() {
         of_ours = match line {
-            "  -format string" | "  -replace" => true,
+            "  -format string" | "  -replace" | "  -i string" | "  -identity string" | "  -ssh-config string" => true,
             _ => of_ours && line.starts_with("    \t"),
         };
         if of_ours {

@@ -16,12 +16,15 @@ fn a_tunnel_reaches_the_sockets_and_the_ports_of_its_machine() {
     // What the machine at the tunnel's end says of a socket that is not there is heard here.
     let args = ["--tunnel", &tunnel, "--endpoint", "unix:///not there", "status", "nope"];
     let why = "Failed dialing remote address: dial unix /not there: connect: no such file or directory\n\
-        Error retrieving unit: EOF\n";
+        Error retrieving unit: Get \"http://domain-sock/fleet/v1/units/nope.service?alt=json\": EOF\n";
     assert_said(&user.run(&args, ""), 1, "", why);
     let closed = format!("http://127.0.0.1:{}", ports::claim().number);
     let args = ["--tunnel", &tunnel, "--endpoint", &closed, "status", "nope"];
-    let why = "Error retrieving unit: ssh: rejected: connect failed (Connection refused)\n";
-    assert_said(&user.run(&args, ""), 1, "", why);
+    let why = format!(
+        "Error retrieving unit: Get \"{closed}/fleet/v1/units/nope.service?alt=json\": \
+         ssh: rejected: connect failed (Connection refused)\n"
+    );
+    assert_said(&user.run(&args, ""), 1, "", &why);
 }
 
 #[test]

@@ -182,7 +182,10 @@ impl Api {
         let body = Full::new(Bytes::from(body.unwrap_or_default()));
         let request = request.body(body).map_err(|error| error.to_string())?;
         let stream = self.transport.connect().await?;
-        let broken = |error: hyper::Error| crate::client::reason(&error);
+        let broken = |error: hyper::Error| match error.is_incomplete_message() {
+            true => "EOF".to_string(),
+            false => crate::client::reason(&error),
+        };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let talk = async move {
             let answer = sender.send_request(request).await.map_err(broken)?;
