@@ -20,7 +20,7 @@ const DISK: &str = r#"
 set -eu
 verb=$1 dir=$2
 under=/run/lab/disk$(printf %s "$dir" | tr / -)
-[ -d "$dir" ] || { echo "$dir: there is no such directory" >&2; exit 1; }
+[ "$verb" = mend ] || [ -d "$dir" ] || { echo "$dir: there is no such directory" >&2; exit 1; }
 users() {
     for process in /proc/[0-9]*; do
         if ls -l "$process/fd" 2>/dev/null | grep -qF -- "-> $dir/"; then
