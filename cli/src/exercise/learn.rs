@@ -219,7 +219,7 @@ impl<'a> Learner<'a> {
     fn show(&self, step: &Step) {
         for act in &step.acts {
             // What an earlier action of this step finds out is not known yet.
-            let text = self.runner.shown(act).unwrap_or_else(|_| super::act::shown(act));
+            let text = self.runner.vars.readable(&super::act::shown(act));
             for line in text.lines() {
                 ui::lines(&format!("    {line}"));
             }
@@ -342,7 +342,7 @@ impl<'a> Learner<'a> {
 
     fn question(&mut self, ask: &Ask) -> Option<bool> {
         let ask = self.runner.vars.put(ask).unwrap_or_else(|_| ask.clone());
-        ui::lines(&format!("\n? {}", ask.q));
+        ui::paragraphs(&format!("\n? {}", ask.q));
         let typed = self.lines.recv().ok()?;
         let regex = Regex::new(&format!("(?i)^(?:{})$", ask.answer));
         let right = regex.is_ok_and(|regex| regex.is_match(typed.trim()));

@@ -28,6 +28,16 @@ impl Vars {
 
     /// A text with its values. Everything but `v(NAME)` is left as it is: `$`, braces and the rest are the shell's.
     pub fn text(&self, text: &str) -> Result<String, String> {
+        self.fill(text, |name| Err(self.unknown(name)))
+    }
+
+    /// For a reader, who knows what is meant: what is not known yet stands there by its name.
+    pub fn readable(&self, text: &str) -> String {
+        let name = |name: &str| Ok(format!("<{}>", name.rsplit('.').next().unwrap_or(name)));
+        self.fill(text, name).unwrap_or_else(|_| text.to_string())
+    }
+
+    fn fill(&self, text: &str, missing: impl Fn(&str) -> Result<String, String>) -> Result<String, String> {
         let mut rest = text;
         let mut done = String::new();
         while let Some(at) = rest.find("v(") {
@@ -43,9 +53,11 @@ impl Vars {
                 .find(')')
                 .ok_or_else(|| "v( has no closing parenthesis".to_string())?;
             let name = tail[..end].trim();
-            let value = self.get(name).ok_or_else(|| self.unknown(name))?;
             done.push_str(&head[..at]);
-            done.push_str(value);
+            match self.get(name) {
+                Some(value) => done.push_str(value),
+                None => done.push_str(&missing(name)?),
+            }
             rest = &tail[end + 1..];
         }
         done.push_str(rest);
@@ -95,5 +107,6 @@ mod tests {
         let error = vars.text("v(kei)").expect_err("unknown");
         assert!(error.contains("did you mean v(key)"), "{error}");
         assert!(vars.text("v(key").is_err());
+        assert_eq!(vars.readable("set v(key) at v(this.slow)"), "set kubernetes at <slow>");
     }
 }

@@ -54,6 +54,8 @@ pub struct Engine {
     counts: Arc<Counts>,
     /// Since when machines have been missing.
     missing: HashMap<String, Instant>,
+    /// Those of them of which the log has said why their units stay.
+    explained: BTreeSet<String>,
     /// The unit that last left a drained machine, and when.
     drained: Option<(String, Instant)>,
     collector: Collector,
@@ -83,6 +85,7 @@ impl Engine {
             promises,
             interval,
             counts,
+            explained: BTreeSet::new(),
             missing: HashMap::new(),
             drained: None,
             held: None,
@@ -225,6 +228,7 @@ impl Engine {
     /// The missing machines that may be acted on; the others may well run their units, and keep them.
     async fn gone(&mut self, missing: &BTreeSet<String>) -> BTreeSet<String> {
         self.missing.retain(|id, _| missing.contains(id));
+        self.explained.retain(|id| missing.contains(id));
         let mut gone = BTreeSet::new();
         for id in missing {
             let since = *self.missing.entry(id.clone()).or_insert_with(Instant::now);
@@ -241,8 +245,8 @@ impl Engine {
                     let asked = asks.is_none_or(|asks| asks.contains(&self.id));
                     if asked || since.elapsed() >= self.monitor.limit() {
                         gone.insert(id.clone());
-                    } else {
-                        log::debug!(
+                    } else if self.explained.insert(id.clone()) {
+                        log::warning!(
                             LOG,
                             "Machine({id}) went away before it knew this one: its units stay for {:?}",
                             self.monitor.limit()

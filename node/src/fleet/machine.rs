@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::VERSION;
 use super::agent::{Agent, Manager};
@@ -215,7 +215,17 @@ async fn beat(here: Here, registry: Arc<Registry>, monitor: Arc<Monitor>) {
                 let next = sent + ttl / 3;
                 registry.caught_up(index).await;
                 here.tell(&state.public_ip, &registry, &monitor).await;
-                sleep_until(next.max(Instant::now() + PAUSE.min(ttl / 10))).await;
+                let next = next.max(Instant::now() + PAUSE.min(ttl / 10));
+                // Who joins is asked from then on, not from the next heartbeat: this machine may be gone before.
+                let mut progress = registry.progress();
+                while timeout_at(next, progress.changed())
+                    .await
+                    .is_ok_and(|changed| changed.is_ok())
+                {
+                    here.tell(&state.public_ip, &registry, &monitor).await;
+                    sleep_until(next.min(Instant::now() + ttl / 50)).await;
+                }
+                sleep_until(next).await;
                 continue;
             }
             Ok(None) => match registry.registered(&state.id).await {

@@ -1,6 +1,6 @@
 //! `fleetctl fd-forward`: joins stdin and stdout with a unix socket; what a tunnel runs on the machine at its end.
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -45,7 +45,7 @@ fn unbuffered(stream: impl AsFd) -> io::Result<File> {
 
 /// The end of the input is passed on and no more: the answer is still to come. It ends with its reader.
 fn feed(mut socket: &UnixStream) {
-    let copied = unbuffered(io::stdin()).and_then(|mut input| io::copy(&mut input, &mut socket));
+    let copied = unbuffered(io::stdin()).and_then(|mut input| carry(&mut input, &mut socket));
     let _ = socket.shutdown(Shutdown::Write);
     let out = io::stdout();
     if copied.is_ok() && poll(&mut [PollFd::new(&out, PollFlags::empty())], None).is_ok() {
@@ -54,5 +54,19 @@ fn feed(mut socket: &UnixStream) {
 }
 
 fn answer(mut socket: &UnixStream) -> io::Result<()> {
-    io::copy(&mut socket, &mut unbuffered(io::stdout())?).map(drop)
+    carry(&mut socket, &mut unbuffered(io::stdout())?)
+}
+
+/// Each piece as it comes. io::copy has the kernel move bytes between descriptors, which keeps an answer back until the
+/// connection ends.
+fn carry(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = [0; 1 << 15];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => to.write_all(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
