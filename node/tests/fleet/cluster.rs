@@ -1,12 +1,11 @@
 //! A cluster for tests: engines and agents with a systemd of their own making, a real etcd, and wires between them.
 use std::collections::{BTreeMap, HashMap};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use labnode::client::cluster::{Client, Options};
-use labnode::client::keys::Get;
 use labnode::etcd::http::conn;
 use labnode::fleet::agent::{Manager, Status};
 use labnode::fleet::api::Api;
@@ -15,9 +14,12 @@ use labnode::fleet::machine::Machine;
 use labnode::fleet::schema::JobState;
 use labnode::tls::Files;
 use labnode::unit::UnitFile;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixDatagram};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Far beyond what anything here takes.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -44,9 +46,17 @@ pub struct Inside {
 #[derive(Clone, Default)]
 pub struct Fake(Arc<Mutex<Inside>>);
 
+/// Told of whatever happens anywhere: in a systemd, in what a machine knows of the registry.
+static CHANGES: LazyLock<watch::Sender<()>> = LazyLock::new(|| watch::channel(()).0);
+
 impl Fake {
     pub fn inside(&self) -> std::sync::MutexGuard<'_, Inside> {
         self.0.lock().unwrap()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inside)) {
+        change(&mut self.inside());
+        CHANGES.send_replace(());
     }
 
     pub fn runs(&self, name: &str) -> bool {
@@ -54,7 +64,7 @@ impl Fake {
     }
 
     pub fn say(&self, what: &str, name: &str) {
-        self.inside().events.push(format!("{what} {name}"));
+        self.change(|inside| inside.events.push(format!("{what} {name}")));
     }
 }
 
@@ -78,7 +88,7 @@ impl Manager for Fake {
             active: false,
             failed: false,
         };
-        self.inside().units.insert(name.into(), unit);
+        self.change(|inside| drop(inside.units.insert(name.into(), unit)));
         Ok(())
     }
 
@@ -88,6 +98,7 @@ impl Manager for Fake {
         let fails = inside.weak.as_ref().is_some_and(|weak| name.starts_with(weak.as_str()));
         let unit = inside.units.get_mut(name).ok_or("not loaded")?;
         (unit.active, unit.failed) = (!fails, fails);
+        CHANGES.send_replace(());
         Ok(())
     }
 
@@ -106,7 +117,7 @@ impl Manager for Fake {
 
     async fn unload(&self, name: &str) -> Result<(), String> {
         self.say("unload", name);
-        self.inside().units.remove(name);
+        self.change(|inside| drop(inside.units.remove(name)));
         Ok(())
     }
 
@@ -166,11 +177,11 @@ impl Drop for Etcd {
 }
 
 pub async fn etcd() -> Etcd {
-    etcd_with("http", &[], Default::default()).await
+    etcd_with("http", &[]).await
 }
 
-/// With further flags, and the files to ask it with.
-pub async fn etcd_with(scheme: &str, flags: &[String], files: Files) -> Etcd {
+/// With further flags.
+pub async fn etcd_with(scheme: &str, flags: &[String]) -> Etcd {
     let dir = tempfile::Builder::new().prefix("corelab-").tempdir().unwrap();
     // Taken and given back: whoever takes one meanwhile makes etcd end, and the next try has others.
     for _ in 0..20 {
@@ -194,23 +205,26 @@ pub async fn etcd_with(scheme: &str, flags: &[String], files: Files) -> Etcd {
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &format!("e={peer}")]);
         command.args(flags);
+        // It says when it is ready, as to systemd.
+        let socket = dir.path().join(format!("notify-{port}"));
+        let notify = UnixDatagram::bind(&socket).unwrap();
+        command.env("NOTIFY_SOCKET", socket);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
-        let asks = connect_with(&client, files.clone(), None);
-        let begun = Instant::now();
-        while begun.elapsed() < LIMIT && child.try_wait().unwrap().is_none() {
-            let get = Get {
-                quorum: true,
-                ..Get::default()
+        let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        // SAFETY: it is the descriptor's owner, and nobody else closes it.
+        let ended = unsafe { AsyncFd::register(process) }.unwrap();
+        let mut word = [0; 64];
+        let ready = tokio::select! {
+            said = timeout(LIMIT, notify.recv(&mut word)) => said.is_ok(),
+            _ = ended.readable() => false,
+        };
+        if ready {
+            return Etcd {
+                child: Some(child),
+                port,
+                _dir: Some(dir),
             };
-            if asks.get("/", &get).await.is_ok() {
-                return Etcd {
-                    child: Some(child),
-                    port,
-                    _dir: Some(dir),
-                };
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let _ = child.kill();
         let _ = child.wait();
@@ -281,13 +295,26 @@ impl Node {
         let mut config = config::parse(&text, &[], Vec::new()).unwrap();
         config.machine_id = id.into();
         let fake = Fake::default();
-        let machine = Some(Machine::start(&config, fake.clone()).unwrap());
-        Node {
+        let mut node = Node {
             fake,
             wire,
             config,
-            machine,
-        }
+            machine: None,
+        };
+        node.start();
+        node
+    }
+
+    /// Starts its fleetd, another one if it had one before.
+    pub fn start(&mut self) {
+        let machine = Machine::start(&self.config, self.fake.clone()).unwrap();
+        let mut progress = machine.registry.progress();
+        tokio::spawn(async move {
+            while progress.changed().await.is_ok() {
+                CHANGES.send_replace(());
+            }
+        });
+        self.machine = Some(machine);
     }
 
     pub fn machine(&self) -> &Machine<Fake> {
@@ -360,14 +387,51 @@ pub async fn cluster_with(etcd: &Etcd, ids: &[&str], settings: &str) -> Vec<Node
     nodes
 }
 
+/// Looks again whenever something has happened.
 pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
+    let mut changes = Changes::default();
     loop {
+        changes.seen();
         if let Some(found) = look() {
             return found;
         }
-        assert!(begun.elapsed() < LIMIT, "waited {LIMIT:?} for this: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let more = changes.next(LIMIT.saturating_sub(begun.elapsed())).await;
+        assert!(more, "waited {LIMIT:?} for this: {what}");
+    }
+}
+
+/// Whatever happens in this time, it holds.
+pub async fn throughout(time: Duration, mut check: impl FnMut()) {
+    let begun = Instant::now();
+    let mut changes = Changes::default();
+    loop {
+        changes.seen();
+        check();
+        if !changes.next(time.saturating_sub(begun.elapsed())).await {
+            return;
+        }
+    }
+}
+
+/// What happens from now on.
+pub struct Changes(watch::Receiver<()>);
+
+impl Default for Changes {
+    fn default() -> Changes {
+        Changes(CHANGES.subscribe())
+    }
+}
+
+impl Changes {
+    /// What has happened so far is about to be looked at.
+    pub fn seen(&mut self) {
+        self.0.mark_unchanged();
+    }
+
+    /// Waits for the next thing to happen; false: nothing has in this time.
+    pub async fn next(&mut self, limit: Duration) -> bool {
+        timeout(limit, self.0.changed()).await.is_ok()
     }
 }
 

@@ -1,8 +1,5 @@
 //! What a cluster does day by day: units come, go, and move with machines that come and go.
-use std::time::Duration;
-
 use labnode::client::keys::Get;
-use labnode::fleet::machine::Machine;
 
 use crate::cluster::*;
 
@@ -127,20 +124,12 @@ async fn an_agent_that_is_restarted_finds_its_units_running_and_leaves_them_so()
     .await;
     // Dropped as by a crash: nothing is told to anybody.
     drop(nodes[at].machine.take());
-    let again = Machine::start(&nodes[at].config, nodes[at].fake.clone()).unwrap();
-    nodes[at].machine = Some(again);
+    nodes[at].start();
     eventually("it reports on its unit", || {
         (nodes[at].shown("a.service").0 == "launched").then_some(())
     })
     .await;
-    tokio::time::timeout(TTL * 2, async {
-        loop {
-            assert_eq!(running(&nodes, "a.service"), [at]);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await
-    .unwrap_err();
+    throughout(TTL * 2, || assert_eq!(running(&nodes, "a.service"), [at])).await;
     assert_eq!(nodes[at].fake.inside().events, ["load a.service", "start a.service"]);
 }
 
@@ -184,8 +173,7 @@ async fn a_second_machine_with_the_same_id_does_not_register() {
     let second = Node::new(&etcd, "m1", "public_ip=10.0.0.9\n").await;
     let mut progress = second.machine().registry.progress();
     progress.wait_for(|progress| progress.filled).await.unwrap();
-    tokio::time::sleep(TTL * 2).await;
-    assert!(!second.machine().monitor.reachable());
+    throughout(TTL * 2, || assert!(!second.machine().monitor.reachable())).await;
     let mut second = second;
     second.machine.take().unwrap().leave().await;
     assert_eq!(

@@ -1,5 +1,5 @@
 //! etcd that stands still, for one machine or for all: what goes on, what stops, and what is shown.
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::cluster::*;
 
@@ -54,26 +54,21 @@ async fn an_etcd_that_stands_still_for_everybody_stops_nothing_and_nothing_is_sh
     let places: Vec<_> = names.iter().map(|name| nodes[0].shown(name)).collect();
     etcd.stop();
     let begun = Instant::now();
-    let (mut went_on, mut oldest) = (false, None);
-    while begun.elapsed() < TTL * 6 {
-        if begun.elapsed() > TTL * 3 && !went_on {
-            etcd.go_on();
-            went_on = true;
-        }
+    let mut oldest = None;
+    let mut as_before = || {
         for (name, place) in names.iter().zip(&places) {
             assert_eq!(running(&nodes, name).len(), 1, "{name} after {:?}", begun.elapsed());
             for node in &nodes {
                 assert_eq!(node.shown(name), *place, "{name} after {:?}", begun.elapsed());
             }
         }
-        let age = nodes[0]
-            .machine()
-            .registry
-            .mirror()
-            .stale("m2", TTL * 2 / 3, Instant::now());
-        oldest = oldest.max(age);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        let mirror = nodes[0].machine().registry.mirror();
+        oldest = oldest.max(mirror.stale("m2", TTL * 2 / 3, Instant::now()));
+    };
+    throughout(TTL * 3, &mut as_before).await;
+    as_before();
+    etcd.go_on();
+    throughout(TTL * 3, &mut as_before).await;
     assert!(
         oldest >= Some(TTL.as_secs() * 2),
         "how old the states were was to be seen: {oldest:?}"
@@ -154,10 +149,9 @@ async fn a_leader_that_begins_anew_or_came_later_acts_on_no_machine_too_early() 
     let other = 1 - at;
     // The other begins anew while etcd is away for both: it does not know what it promised.
     etcd.stop();
-    tokio::time::sleep(TTL).await;
+    throughout(TTL, || assert_eq!(running(&nodes, name), [at])).await;
     drop(nodes[other].machine.take());
-    let again = labnode::fleet::machine::Machine::start(&nodes[other].config, nodes[other].fake.clone()).unwrap();
-    nodes[other].machine = Some(again);
+    nodes[other].start();
     nodes[at].wire.whole.send(false).unwrap();
     etcd.go_on();
     let begun = Instant::now();

@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use super::cluster::{Etcd, Fake, LIMIT, Node, etcd, eventually};
+use super::cluster::{Changes, Etcd, Fake, LIMIT, Node, etcd, eventually};
 
 /// How long what is told late may stay behind what was recorded.
 const LATE: Duration = Duration::from_secs(20);
@@ -247,7 +247,9 @@ async fn fleetctl_answers_as_recorded() {
         let expected = (text("stdout"), masked(&text("stderr")), record["exit"].as_i64());
         let skip = skipped(id, FLEETCTL);
         let begun = Instant::now();
+        let mut changes = Changes::default();
         let got = loop {
+            changes.seen();
             let output = fleet.run(&args, &env).await;
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&socket, "unix:///var/run/fleet.sock");
             let got = (
@@ -257,10 +259,10 @@ async fn fleetctl_answers_as_recorded() {
             );
             // Machines tell how their units are when they have looked.
             let may_be_late = args.iter().any(|arg| arg.starts_with("list-unit"));
-            if got == expected || skip.is_some() || !may_be_late || begun.elapsed() > LATE {
+            let is_over = got == expected || skip.is_some() || !may_be_late;
+            if is_over || !changes.next(LATE.saturating_sub(begun.elapsed())).await {
                 break got;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
         };
         match skip {
             Some(why) => *passed_over.entry(why).or_default() += 1,
@@ -413,7 +415,9 @@ async fn replay_http(version: &str, own: &[Skip]) -> (usize, BTreeMap<&'static s
         request += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
         let header = |name: &str| record["headers"][name].as_str();
         let begun = Instant::now();
+        let mut changes = Changes::default();
         let got = loop {
+            changes.seen();
             let (status, headers, body) = ask(&fleet.socket(), &request).await;
             let is = |name: &str| headers.get(&name.to_lowercase()).map(String::as_str) == header(name);
             let recorded = text("body");
@@ -426,10 +430,10 @@ async fn replay_http(version: &str, own: &[Skip]) -> (usize, BTreeMap<&'static s
             // Without a body its type says nothing.
             let kind = body.is_empty() || is("Content-Type");
             let right = record["status"] == status && same && kind && is("Location");
-            if right || text("method") != "GET" || begun.elapsed() > LATE {
+            let is_over = right || text("method") != "GET";
+            if is_over || !changes.next(LATE.saturating_sub(begun.elapsed())).await {
                 break (right, format!("{status} {headers:?} {body}"));
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
         };
         match got.0 {
             true => compared += 1,

@@ -21,7 +21,7 @@ async fn etcd_is_reached_over_tls_with_a_certificate_of_our_own() {
         "--trusted-ca-file",
         &cert,
     ];
-    let etcd = etcd_with("https", &flags.map(str::to_string), files).await;
+    let etcd = etcd_with("https", &flags.map(str::to_string)).await;
     let servers = format!("etcd_servers=https://127.0.0.1:{}\netcd_cafile={cert}\n", etcd.port);
     let with = format!("{servers}etcd_certfile={cert}\netcd_keyfile={key}\n");
     let nodes = cluster_with(&etcd, &["m1"], &with).await;
