@@ -51,10 +51,21 @@ fn leader(nodes: &[Node], seen_by: usize) -> Option<usize> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     println!("| figure | median | range | wanted | fleet 1.0 |\n|---|--:|---|---|---|");
-    timings().await;
-    outages().await;
-    scale().await;
-    alone();
+    // `cargo bench --bench fleet -- scale` for one part of it.
+    let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|word| word == part);
+    if wanted("timings") {
+        timings().await;
+    }
+    if wanted("outages") {
+        outages().await;
+    }
+    if wanted("scale") {
+        scale().await;
+    }
+    if wanted("scheduler") {
+        alone();
+    }
 }
 
 async fn timings() {

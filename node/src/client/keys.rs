@@ -199,6 +199,7 @@ impl Client {
         Ok(Stream {
             answer,
             buffer: Vec::new(),
+            used: 0,
         })
     }
 
@@ -227,17 +228,18 @@ pub struct Watcher<'a> {
 pub struct Stream {
     answer: reqwest::Response,
     buffer: Vec<u8>,
+    /// So much of it has been read.
+    used: usize,
 }
 
 impl Stream {
     /// The next change; None once the server has ended the watch.
     pub async fn next(&mut self) -> Result<Option<Response>, Error> {
         loop {
-            let mut values = serde_json::Deserializer::from_slice(&self.buffer).into_iter::<Response>();
+            let mut values = serde_json::Deserializer::from_slice(&self.buffer[self.used..]).into_iter::<Response>();
             match values.next() {
                 Some(Ok(change)) if change.node.is_some() => {
-                    let used = values.byte_offset();
-                    self.buffer.drain(..used);
+                    self.used += values.byte_offset();
                     return Ok(Some(change));
                 }
                 Some(Err(error)) if error.is_eof() => {}
@@ -246,14 +248,17 @@ impl Stream {
                     let refused = Answer {
                         status: 400,
                         index: 0,
-                        body: std::mem::take(&mut self.buffer),
+                        body: std::mem::take(&mut self.buffer).split_off(std::mem::take(&mut self.used)),
                     };
                     return response(refused).map(Some);
                 }
                 None => {}
             }
             match self.answer.chunk().await {
-                Ok(Some(bytes)) => self.buffer.extend_from_slice(&bytes),
+                Ok(Some(bytes)) => {
+                    self.buffer.drain(..std::mem::take(&mut self.used));
+                    self.buffer.extend_from_slice(&bytes);
+                }
                 Ok(None) => return Ok(None),
                 Err(error) => return Err(Error::Other(super::reason(&error))),
             }

@@ -12,7 +12,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::mirror::UnitState;
 use super::monitor::Monitor;
 use super::registry::Registry;
-use super::scheduler;
 use super::schema::JobState;
 use crate::log;
 use crate::unit::requirements::{OnDisconnect, RestartFailed};
@@ -76,10 +75,10 @@ struct Held {
     failures: u32,
     again: Option<Instant>,
     well: Option<Instant>,
-    /// Its state as it was last published, and when.
-    published: Option<(UnitState, Instant)>,
-    /// When its heartbeat was last sent.
-    beaten: Option<Instant>,
+    /// Its state as it was last published.
+    published: Option<(UnitState, Told)>,
+    /// Its last heartbeat.
+    beaten: Option<Told>,
 }
 
 impl Held {
@@ -96,6 +95,13 @@ impl Held {
             beaten: None,
         }
     }
+}
+
+/// When something was told to etcd, and with which index it comes back by the watch.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    at: Instant,
+    index: u64,
 }
 
 pub struct Agent<M> {
@@ -181,7 +187,7 @@ impl<M: Manager> Agent<M> {
             // unit stop, never that it cannot be read.
             let now = *progress.borrow_and_update();
             if now.filled {
-                seen = Some(now.version);
+                seen = Some(self.registry.mirror().turn(&self.id));
                 self.step();
             }
             loop {
@@ -190,8 +196,8 @@ impl<M: Manager> Agent<M> {
                         if changed.is_err() {
                             return;
                         }
-                        // A heartbeat that goes on changes nothing here.
-                        if seen == Some(progress.borrow_and_update().version) {
+                        progress.borrow_and_update();
+                        if seen == Some(self.registry.mirror().turn(&self.id)) {
                             continue;
                         }
                         sleep(GATHER).await;
@@ -208,16 +214,9 @@ impl<M: Manager> Agent<M> {
     fn wanted(&self) -> BTreeMap<String, Wanted> {
         let mirror = self.registry.mirror();
         let lost = self.monitor.lost();
-        let globals = mirror
-            .jobs
-            .values()
-            .any(|job| job.requirements.as_ref().is_some_and(|of| of.global));
-        let globals = match globals.then(|| mirror.scheduler_machine(&self.id)) {
-            None => BTreeSet::new(),
-            Some(Some(machine)) => scheduler::globals_on(&mirror.scheduled().0, &machine),
-            // Not known to the cluster for now: those that run are left as they are.
-            Some(None) => self.held().keys().cloned().collect(),
-        };
+        // Not known to the cluster for now: those that run are left as they are.
+        let globals = mirror.globals_on(&self.id);
+        let globals = globals.unwrap_or_else(|| self.held().keys().cloned().collect());
         let mut wanted = BTreeMap::new();
         let mut held = self.held();
         let keeps = |requirements: &Requirements| match requirements.on_disconnect {
@@ -234,8 +233,7 @@ impl<M: Manager> Agent<M> {
                 unit.restarted.get_or_insert(job.restart);
             }
         }
-        for (name, job) in &mirror.jobs {
-            // There may be many units, and this looks at all of them with every change: what is not ours costs little.
+        for (name, job) in mirror.jobs_of(&self.id) {
             let Some(requirements) = &job.requirements else {
                 continue;
             };

@@ -25,6 +25,12 @@ pub struct Job {
     pub restart: u64,
 }
 
+impl Job {
+    fn is_global(&self) -> bool {
+        self.requirements.as_ref().is_some_and(|of| of.global)
+    }
+}
+
 /// What a machine says of itself, under `machines/ID/object`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -122,12 +128,26 @@ pub struct Mirror {
     pub engine_version: u64,
     /// Grows with everything that the engine decides by: a heartbeat that only goes on is none.
     pub version: u64,
+    /// The jobs of each machine by their targets, so that nobody has to look at all jobs for its own.
+    placed: HashMap<String, BTreeSet<String>>,
+    globals: BTreeSet<String>,
+    /// How often something has changed that concerns all machines, and each of them.
+    turns: (u64, HashMap<String, u64>),
+}
+
+/// Which machines have something to do when a key changes.
+enum Concern {
+    Nobody,
+    One(String),
+    Everybody,
 }
 
 impl Mirror {
     /// A key, from the prefix on, has a new value, or is gone with all below it.
     pub fn apply(&mut self, key: &str, value: Option<&str>, index: u64) {
         let parts: Vec<&str> = key.split('/').filter(|part| !part.is_empty()).collect();
+        let before = self.concern(&parts);
+        let target = parts.get(1).and_then(|name| self.jobs.get(*name)?.target.clone());
         let changed = match (&parts[..], value) {
             (["unit", hash], Some(value)) => self.blob(hash, value, index),
             (["unit", hash], None) => Hash::parse(hash).is_some_and(|hash| {
@@ -218,9 +238,9 @@ impl Mirror {
                 false
             }
             ([], None) => {
-                let version = self.version;
                 *self = Mirror {
-                    version,
+                    version: self.version,
+                    turns: (self.turns.0, HashMap::new()),
                     ..Mirror::default()
                 };
                 true
@@ -228,7 +248,67 @@ impl Mirror {
             ([part], None) => self.drop_all(part),
             _ => false,
         };
-        self.version += u64::from(changed);
+        if let ["job", name, ..] = parts[..] {
+            self.place(name, target);
+        }
+        if changed {
+            self.version += 1;
+            let after = self.concern(&parts);
+            for concern in [before, after] {
+                match concern {
+                    Concern::Nobody => {}
+                    Concern::One(machine) => *self.turns.1.entry(machine).or_default() += 1,
+                    Concern::Everybody => self.turns.0 += 1,
+                }
+            }
+        }
+    }
+
+    fn concern(&self, parts: &[&str]) -> Concern {
+        match parts {
+            ["job", name, ..] => self.jobs.get(*name).map_or(Concern::Nobody, |job| match &job.target {
+                _ if job.is_global() => Concern::Everybody,
+                Some(machine) => Concern::One(machine.clone()),
+                None => Concern::Nobody,
+            }),
+            ["lease" | "engine" | "states", ..] => Concern::Nobody,
+            _ => Concern::Everybody,
+        }
+    }
+
+    /// A job has changed that had this target before.
+    fn place(&mut self, name: &str, before: Option<String>) {
+        let job = self.jobs.get(name);
+        let global = job.is_some_and(Job::is_global);
+        let now = job.and_then(|job| job.target.clone()).filter(|_| !global);
+        match global {
+            true => drop(self.globals.insert(name.into())),
+            false => drop(self.globals.remove(name)),
+        }
+        if let Some(before) = before.filter(|before| now.as_ref() != Some(before))
+            && let Some(jobs) = self.placed.get_mut(&before)
+        {
+            jobs.remove(name);
+            if jobs.is_empty() {
+                self.placed.remove(&before);
+            }
+        }
+        if let Some(now) = now {
+            self.placed.entry(now).or_default().insert(name.into());
+        }
+    }
+
+    /// The jobs of a machine, and those of all machines.
+    pub fn jobs_of(&self, machine: &str) -> impl Iterator<Item = (&String, &Job)> {
+        let placed = self.placed.get(machine).into_iter().flatten();
+        placed
+            .chain(&self.globals)
+            .filter_map(|name| self.jobs.get_key_value(name))
+    }
+
+    /// Another one whenever a machine may have something to do.
+    pub fn turn(&self, machine: &str) -> (u64, u64) {
+        (self.turns.0, self.turns.1.get(machine).copied().unwrap_or_default())
     }
 
     fn drop_all(&mut self, part: &str) -> bool {
@@ -237,7 +317,11 @@ impl Mirror {
                 self.units.clear();
                 self.blobs.clear();
             }
-            "job" => self.jobs.clear(),
+            "job" => {
+                self.jobs.clear();
+                self.placed.clear();
+                self.globals.clear();
+            }
             "states" => self.states.clear(),
             "machines" => {
                 self.machines.clear();
@@ -259,6 +343,8 @@ impl Mirror {
 
     /// All has just been read: what is there counts from now on, unless more is known of it.
     pub fn read_at(&mut self, now: Instant, before: &Mirror) {
+        self.version = before.version + 1;
+        self.turns.0 += before.turns.0 + 1;
         self.filled = before.filled.or(Some(now));
         self.heard.clone_from(&before.heard);
         self.left.clone_from(&before.left);
@@ -324,6 +410,8 @@ impl Mirror {
         let Some(job) = self.jobs.get_mut(name) else { return };
         let file = job.hash.and_then(|hash| self.units.get(&hash));
         job.requirements = file.map(|file| Arc::new(Requirements::read(&UnitName::new(name), file).0));
+        let target = job.target.clone();
+        self.place(name, target);
     }
 
     fn job(&mut self, name: &str, field: &str, value: Option<&str>) -> bool {
@@ -380,16 +468,15 @@ impl Mirror {
 
     /// What the scheduler works with. A job whose unit file is missing is not among them: nothing is decided on it.
     pub fn scheduled(&self) -> (Vec<scheduler::Unit>, Vec<scheduler::Machine>) {
-        let unit = |(name, job): (&String, &Job)| {
-            Some(scheduler::Unit {
-                name: name.clone(),
-                requirements: job.requirements.clone()?,
-                wanted: job.wanted != JobState::Inactive,
-                machine: job.target.clone(),
-                failed_on: job.failed_on.clone(),
-            })
-        };
-        (self.jobs.iter().filter_map(unit).collect(), self.scheduler_machines())
+        let units = self.jobs.iter().filter_map(scheduler_unit);
+        (units.collect(), self.scheduler_machines())
+    }
+
+    /// The global units that run on a machine. None while it is not there.
+    pub fn globals_on(&self, machine: &str) -> Option<BTreeSet<String>> {
+        let there = self.scheduler_machine(machine)?;
+        let units: Vec<_> = self.jobs_of(machine).filter_map(scheduler_unit).collect();
+        Some(scheduler::globals_on(&units, &there))
     }
 
     pub fn scheduler_machines(&self) -> Vec<scheduler::Machine> {
@@ -440,10 +527,7 @@ impl Mirror {
     pub fn unit(&self, name: &str) -> Option<schema::Unit> {
         let job = self.jobs.get(name)?;
         let file = self.units.get(&job.hash?)?;
-        let global = job
-            .requirements
-            .as_ref()
-            .is_some_and(|requirements| requirements.global);
+        let global = job.is_global();
         let of_normal = |text: &str| if global { String::new() } else { text.to_string() };
         Some(schema::Unit {
             current_state: of_normal(self.current(name, job).name()),
@@ -456,99 +540,16 @@ impl Mirror {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filled() -> Mirror {
-        let mut mirror = Mirror::default();
-        let file = UnitFile::parse("[Service]\nExecStart=/bin/sleep 1234\n").unwrap();
-        let object = serde_json::to_string(&JobObject {
-            name: "a.service".into(),
-            unit_hash: file.hash().0,
-        })
-        .unwrap();
-        let blob = serde_json::to_string(&UnitBlob { raw: file.text() }).unwrap();
-        for (key, value) in [
-            ("/job/a.service/object", object.as_str()),
-            ("/unit/b12755fc20dfcfdba3e74d2edeac068a7e586027", &blob),
-            ("/job/a.service/target-state", "launched"),
-            ("/job/a.service/target", "m1"),
-            (
-                "/machines/m1/object",
-                r#"{"ID":"m1","PublicIP":"10.0.0.1","Metadata":{"role":"a"},"Version":"0.11.5"}"#,
-            ),
-        ] {
-            mirror.apply(key, Some(value), 1);
-        }
-        mirror
-    }
-
-    #[test]
-    fn the_current_state_comes_from_the_machines_reports() {
-        let mut mirror = filled();
-        let current = |mirror: &Mirror| mirror.unit("a.service").unwrap().current_state;
-        assert_eq!(current(&mirror), "inactive");
-        let state = r#"{"loadState":"loaded","activeState":"active","subState":"running","machineState":{"ID":"m1","PublicIP":"","Metadata":null,"Version":""},"unitHash":"x"}"#;
-        mirror.apply("/states/a.service/m1", Some(state), 2);
-        assert_eq!(current(&mirror), "loaded");
-        mirror.apply("/job/a.service/job-state", Some("m1"), 3);
-        assert_eq!(current(&mirror), "launched");
-        mirror.apply("/job/a.service", None, 4);
-        assert_eq!(mirror.unit("a.service"), None);
-        let again = serde_json::to_string(&mirror.states[&("a.service".into(), "m1".into())]).unwrap();
-        assert_eq!(again, state, "written as fleet writes it");
-    }
-
-    #[test]
-    fn only_what_the_engine_decides_by_makes_a_new_version() {
-        let mut mirror = filled();
-        let before = mirror.version;
-        let same = r#"{"ID":"m1","PublicIP":"10.0.0.1","Metadata":{"role":"a"},"Version":"0.11.5"}"#;
-        mirror.apply("/machines/m1/object", Some(same), 7);
-        mirror.apply("/job/a.service/job-state", Some("m1"), 8);
-        assert_eq!(mirror.version, before);
-        mirror.apply("/machines/m1/object", None, 9);
-        assert_eq!(mirror.version, before + 1);
-    }
-
-    #[test]
-    fn metadata_that_was_patched_goes_before_the_machines_own() {
-        let mut mirror = filled();
-        mirror.apply("/machines/m1/metadata/disk", Some("ssd"), 2);
-        mirror.apply("/machines/m1/metadata/role", Some(""), 3);
-        assert_eq!(
-            mirror.machine("m1").unwrap().metadata,
-            [("disk".to_string(), "ssd".to_string())].into()
-        );
-        mirror.apply("/machines/m1/object", None, 4);
-        assert!(mirror.machines().is_empty(), "metadata alone is no machine");
-    }
-
-    #[test]
-    fn what_a_silent_machine_said_last_stays_and_has_an_age() {
-        let mut mirror = filled();
-        let now = Instant::now();
-        mirror.hear("m1", now);
-        mirror.apply("/machines/m1/object", None, 5);
-        let fresh = Duration::from_secs(20);
-        assert_eq!(mirror.stale("m1", fresh, now + Duration::from_secs(20)), None);
-        assert_eq!(mirror.stale("m1", fresh, now + Duration::from_secs(41)), Some(41));
-        assert_eq!(mirror.missing(), ["m1".to_string()].into());
-        assert!(
-            !mirror.has_left("m1"),
-            "its lease may have run out while nobody could write"
-        );
-        mirror.leave("m1");
-        let mut read = filled();
-        read.read_at(now, &mirror);
-        assert!(!read.has_left("m1"), "it is there again");
-    }
-
-    #[test]
-    fn a_state_that_is_none_starts_nothing() {
-        let mut mirror = filled();
-        mirror.apply("/job/a.service/target-state", Some("bogus"), 2);
-        assert_eq!(mirror.unit("a.service").unwrap().desired_state, "inactive");
-    }
+fn scheduler_unit((name, job): (&String, &Job)) -> Option<scheduler::Unit> {
+    Some(scheduler::Unit {
+        name: name.clone(),
+        requirements: job.requirements.clone()?,
+        wanted: job.wanted != JobState::Inactive,
+        machine: job.target.clone(),
+        failed_on: job.failed_on.clone(),
+    })
 }
+
+#[cfg(test)]
+#[path = "mirror_tests.rs"]
+mod tests;

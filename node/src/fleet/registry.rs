@@ -78,9 +78,9 @@ pub fn is_refused(error: &Error) -> bool {
     )
 }
 
-fn held(outcome: Outcome<Response>) -> Outcome<Option<u64>> {
+fn held(outcome: Outcome<u64>) -> Outcome<Option<u64>> {
     match outcome {
-        Ok(response) => Ok(Some(response.node.map_or(0, |node| node.modified_index))),
+        Ok(index) => Ok(Some(index)),
         Err(error) if is_refused(&error) => Ok(None),
         Err(error) => Err(error),
     }
@@ -163,7 +163,6 @@ impl Registry {
         }
         {
             let mut mirror = self.mirror();
-            fresh.version = mirror.version + 1;
             fresh.read_at(std::time::Instant::now(), &mirror);
             *mirror = fresh;
         }
@@ -254,25 +253,24 @@ impl Registry {
         format!("{}/{rest}", self.prefix)
     }
 
-    fn counted(&self, outcome: Outcome<Response>) -> Outcome<Response> {
+    /// A write has been answered: its index, by which the watch will tell of it.
+    fn answered(&self, outcome: Outcome<Response>) -> Outcome<u64> {
         let count = match &outcome {
             Err(error) if !is_refused(error) => &self.failed,
             _ => &self.done,
         };
         count.fetch_add(1, Ordering::Relaxed);
-        outcome
+        let index = outcome?.node.map_or(0, |node| node.modified_index);
+        self.note(index);
+        Ok(index)
     }
 
-    async fn put(&self, rest: &str, value: &str, set: Set) -> Outcome<Response> {
-        let response = self.counted(self.client.set(&self.key(rest), value, &set).await)?;
-        self.note(response.node.as_ref().map_or(0, |node| node.modified_index));
-        Ok(response)
+    async fn put(&self, rest: &str, value: &str, set: Set) -> Outcome<u64> {
+        self.answered(self.client.set(&self.key(rest), value, &set).await)
     }
 
-    async fn remove(&self, rest: &str, delete: Delete) -> Outcome<Response> {
-        let response = self.counted(self.client.delete(&self.key(rest), &delete).await)?;
-        self.note(response.node.as_ref().map_or(0, |node| node.modified_index));
-        Ok(response)
+    async fn remove(&self, rest: &str, delete: Delete) -> Outcome<u64> {
+        self.answered(self.client.delete(&self.key(rest), &delete).await)
     }
 
     /// Stores a unit file under its hash. One that is there already is the same one; it is written again, so that who
@@ -320,17 +318,13 @@ impl Registry {
             name: name.into(),
             unit_hash: self.store(file).await?.0,
         };
-        let response = self
-            .put(&format!("job/{name}/object"), &json(&object), Set::default())
-            .await?;
-        Ok(response.node.map_or(0, |node| node.modified_index))
+        self.put(&format!("job/{name}/object"), &json(&object), Set::default())
+            .await
     }
 
     pub async fn set_wanted(&self, name: &str, state: JobState) -> Outcome<u64> {
-        let response = self
-            .put(&format!("job/{name}/target-state"), state.name(), Set::default())
-            .await?;
-        Ok(response.node.map_or(0, |node| node.modified_index))
+        self.put(&format!("job/{name}/target-state"), state.name(), Set::default())
+            .await
     }
 
     /// Forgets a unit; None if there is none.
@@ -362,8 +356,7 @@ impl Registry {
 
     /// Has each machine that runs it stop and start it once.
     pub async fn restart(&self, name: &str) -> Outcome<u64> {
-        let response = self.put(&format!("job/{name}/restart"), "1", Set::default()).await?;
-        Ok(response.node.map_or(0, |node| node.modified_index))
+        self.put(&format!("job/{name}/restart"), "1", Set::default()).await
     }
 
     /// Keeps a unit away from a machine on which it fails, for so many seconds.
@@ -373,12 +366,10 @@ impl Registry {
         self.put(&key, "failed", lasting).await.map(drop)
     }
 
-    pub async fn heartbeat(&self, name: &str, machine: &str) -> Outcome {
+    pub async fn heartbeat(&self, name: &str, machine: &str) -> Outcome<u64> {
         let ttl = LASTING.as_secs();
         let lasting = Set { ttl, ..Set::default() };
-        self.put(&format!("job/{name}/job-state"), machine, lasting)
-            .await
-            .map(drop)
+        self.put(&format!("job/{name}/job-state"), machine, lasting).await
     }
 
     /// Takes our heartbeat back, never that of the machine which has the unit now.
@@ -390,13 +381,13 @@ impl Registry {
         held(self.remove(&format!("job/{name}/job-state"), only).await).map(drop)
     }
 
-    pub async fn save_state(&self, name: &str, state: &UnitState) -> Outcome {
+    pub async fn save_state(&self, name: &str, state: &UnitState) -> Outcome<u64> {
         let (value, ttl) = (json(state), LASTING.as_secs());
         let lasting = || Set { ttl, ..Set::default() };
         // Clients before states/ read state/NAME.
         self.put(&format!("state/{name}"), &value, lasting()).await?;
         let key = format!("states/{name}/{}", state.machine_state.id);
-        self.put(&key, &value, lasting()).await.map(drop)
+        self.put(&key, &value, lasting()).await
     }
 
     pub async fn remove_state(&self, name: &str, machine: &str) -> Outcome {
@@ -476,10 +467,8 @@ impl Registry {
     }
 
     pub async fn set_metadata(&self, id: &str, key: &str, value: &str) -> Outcome<u64> {
-        let response = self
-            .put(&format!("machines/{id}/metadata/{key}"), value, Set::default())
-            .await?;
-        Ok(response.node.map_or(0, |node| node.modified_index))
+        self.put(&format!("machines/{id}/metadata/{key}"), value, Set::default())
+            .await
     }
 
     /// Takes the lease where there is none, or renews the one with this index; the index of what is held then.

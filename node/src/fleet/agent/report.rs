@@ -1,14 +1,12 @@
 //! What an agent says of its units, and what it does for those that have failed.
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep};
 
-use super::{Agent, Held, LOG, LOOK, Manager};
+use super::{Agent, Held, LOG, LOOK, Manager, Told};
 use crate::fleet::mirror::{MachineRef, UnitState};
 use crate::fleet::registry::LASTING;
 use crate::log;
 use crate::unit::requirements::RestartFailed;
 
-/// By then the mirror shows what was written.
-const SHOWN: Duration = Duration::from_secs(2);
 /// A failed unit is started again after this, then after twice as long, and so on up to the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -16,6 +14,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const WELL: Duration = Duration::from_secs(60);
 /// After so many failed starts here a unit goes elsewhere, if it may.
 const TRIES: u32 = 3;
+
+impl Told {
+    fn now(index: u64) -> Told {
+        Told {
+            at: Instant::now(),
+            index,
+        }
+    }
+}
 
 impl<M: Manager> Agent<M> {
     /// Keeps the registry informed: at once of what changes, and again before its time is up.
@@ -41,8 +48,9 @@ impl<M: Manager> Agent<M> {
             return Ok(());
         }
         let statuses = self.manager.statuses(&names).await?;
-        let due = |at: Instant| at.elapsed() >= LASTING / 2;
-        let late = |at: Instant| at.elapsed() >= SHOWN;
+        // Again before its time is up, and what etcd has dropped, as after it stood still for very long.
+        let again =
+            |told: Told, known: bool, seen: u64| told.at.elapsed() >= LASTING / 2 || !known && seen >= told.index;
         for name in names {
             let Some(held) = self.held().get(&name).cloned() else {
                 continue;
@@ -59,7 +67,7 @@ impl<M: Manager> Agent<M> {
                 },
                 unit_hash: held.hash.to_string(),
             };
-            // What etcd has dropped is told again, as after it stood still for very long.
+            let seen = self.registry.progress().borrow().index;
             let (known, scheduled_here, beats) = {
                 let mirror = self.registry.mirror();
                 let known = mirror.states.contains_key(&(name.clone(), self.id.clone()));
@@ -72,10 +80,10 @@ impl<M: Manager> Agent<M> {
                 )
             };
             let told = held.published.as_ref();
-            if told.is_none_or(|(last, at)| *last != state || due(*at) || !known && late(*at)) {
+            if told.is_none_or(|(last, told)| *last != state || again(*told, known, seen)) {
                 let saved = self.registry.save_state(&name, &state).await;
-                saved.map_err(|error| error.to_string())?;
-                self.note(&name, |held| held.published = Some((state, Instant::now())));
+                let told = Told::now(saved.map_err(|error| error.to_string())?);
+                self.note(&name, |held| held.published = Some((state, told)));
                 // One that went meanwhile must not stay behind as a state.
                 if !self.held().contains_key(&name) {
                     let _ = self.registry.remove_state(&name, &self.id).await;
@@ -83,11 +91,11 @@ impl<M: Manager> Agent<M> {
                 }
             }
             let still = self.held().get(&name).is_some_and(|held| held.launched);
-            let beaten = held.beaten.is_none_or(|at| due(at) || !beats && late(at));
+            let beaten = held.beaten.is_none_or(|told| again(told, beats, seen));
             if still && scheduled_here && beaten && !self.busy().contains(&name) {
                 let beaten = self.registry.heartbeat(&name, &self.id).await;
-                beaten.map_err(|error| error.to_string())?;
-                self.note(&name, |held| held.beaten = Some(Instant::now()));
+                let told = Told::now(beaten.map_err(|error| error.to_string())?);
+                self.note(&name, |held| held.beaten = Some(told));
             }
         }
         Ok(())
