@@ -279,10 +279,6 @@ impl Member {
         self.process.as_mut().expect("a started member")
     }
 
-    pub fn is_started(&self) -> bool {
-        self.process.is_some()
-    }
-
     #[track_caller]
     pub fn kill9(&mut self) {
         self.kill_softly(Signal::KILL);

@@ -18,15 +18,6 @@ impl Service {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
-
-    #[track_caller]
-    pub fn wait_answer(&self, path: &str, status: u16) -> http::Answer {
-        eventually(&format!("{path} is answered with {status}"), || {
-            http::ask(self.address, "GET", path, None)
-                .ok()
-                .filter(|answer| answer.status == status)
-        })
-    }
 }
 
 fn local(port: &Port) -> SocketAddr {

@@ -41,7 +41,6 @@ pub type Membership = openraft::Membership<u64, Peer>;
 pub type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
 pub type Snapshot = openraft::alias::SnapshotOf<TypeConfig, super::snapshot::SnapshotFile>;
 pub type Raft = openraft::Raft<TypeConfig, super::machine::Machine>;
-pub type Payload = openraft::EntryPayload<Batch, u64, Peer>;
 
 pub type LeaderId = openraft::alias::LeaderIdOf<TypeConfig>;
 pub type IoFlushed = openraft::storage::IOFlushed<TypeConfig>;
