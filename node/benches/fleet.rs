@@ -48,7 +48,7 @@ fn leader(nodes: &[Node], seen_by: usize) -> Option<usize> {
     })
 }
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main(worker_threads = 2)]
 async fn main() {
     println!("| figure | median | range | wanted | fleet 1.0 |\n|---|--:|---|---|---|");
     // `cargo bench --bench fleet -- scale` for one part of it.

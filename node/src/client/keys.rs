@@ -199,7 +199,6 @@ impl Client {
         Ok(Stream {
             answer,
             buffer: Vec::new(),
-            used: 0,
         })
     }
 
@@ -228,37 +227,46 @@ pub struct Watcher<'a> {
 pub struct Stream {
     answer: reqwest::Response,
     buffer: Vec<u8>,
-    /// So much of it has been read.
-    used: usize,
+}
+
+/// What a watch tells of a key.
+#[derive(Debug, Deserialize)]
+pub struct Change {
+    pub action: String,
+    pub node: Node,
 }
 
 impl Stream {
-    /// The next change; None once the server has ended the watch.
-    pub async fn next(&mut self) -> Result<Option<Response>, Error> {
+    /// The next changes, all that have come; None once the server has ended the watch.
+    pub async fn next(&mut self) -> Result<Option<Vec<Change>>, Error> {
         loop {
-            let mut values = serde_json::Deserializer::from_slice(&self.buffer[self.used..]).into_iter::<Response>();
-            match values.next() {
-                Some(Ok(change)) if change.node.is_some() => {
-                    self.used += values.byte_offset();
-                    return Ok(Some(change));
+            let mut values = serde_json::Deserializer::from_slice(&self.buffer).into_iter::<Change>();
+            let mut changes = Vec::new();
+            let mut used = 0;
+            let wrong = loop {
+                match values.next() {
+                    Some(Ok(change)) => changes.push(change),
+                    Some(Err(error)) if error.is_eof() => break false,
+                    Some(Err(_)) => break true,
+                    None => break false,
                 }
-                Some(Err(error)) if error.is_eof() => {}
-                Some(_) => {
-                    // A refusal in the place of a change, or no JSON at all.
-                    let refused = Answer {
-                        status: 400,
-                        index: 0,
-                        body: std::mem::take(&mut self.buffer).split_off(std::mem::take(&mut self.used)),
-                    };
-                    return response(refused).map(Some);
-                }
-                None => {}
+                used = values.byte_offset();
+            };
+            self.buffer.drain(..used);
+            if !changes.is_empty() {
+                return Ok(Some(changes));
+            }
+            if wrong {
+                // A refusal in the place of a change, or no JSON at all.
+                let refused = Answer {
+                    status: 400,
+                    index: 0,
+                    body: std::mem::take(&mut self.buffer),
+                };
+                return response(refused).map(|_| None);
             }
             match self.answer.chunk().await {
-                Ok(Some(bytes)) => {
-                    self.buffer.drain(..std::mem::take(&mut self.used));
-                    self.buffer.extend_from_slice(&bytes);
-                }
+                Ok(Some(bytes)) => self.buffer.extend_from_slice(&bytes),
                 Ok(None) => return Ok(None),
                 Err(error) => return Err(Error::Other(super::reason(&error))),
             }

@@ -30,7 +30,7 @@ const RENEW: Duration = Duration::from_millis(250);
 const GATHER: Duration = Duration::from_millis(20);
 
 /// So many decisions are written at the same time.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 128;
 /// A unit that a drained machine has given away has this long to be well elsewhere before the next one goes.
 const SETTLE: Duration = Duration::from_secs(30);
 

@@ -12,7 +12,7 @@ use super::mirror::{JobObject, Lease, MachineState, Mirror, PeerAddress, UnitBlo
 use super::schema::{Cordon, JobState};
 use crate::client::cluster::Client;
 use crate::client::error::Error;
-use crate::client::keys::{Delete, Get, Node, Response, Set};
+use crate::client::keys::{Change, Delete, Get, Node, Response, Set};
 use crate::log;
 use crate::unit::{Hash, UnitFile};
 
@@ -83,6 +83,24 @@ fn held(outcome: Outcome<u64>) -> Outcome<Option<u64>> {
         Ok(index) => Ok(Some(index)),
         Err(error) if is_refused(&error) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// A key of ours, from the prefix on, has changed.
+fn take(mirror: &mut Mirror, key: &str, change: &Change) {
+    let gone = matches!(change.action.as_str(), "delete" | "expire" | "compareAndDelete");
+    if change.node.dir && !gone {
+        return;
+    }
+    let value = (!gone).then_some(change.node.value.as_str());
+    mirror.apply(key, value, change.node.modified_index);
+    let machine = key.strip_prefix("/machines/");
+    if let Some(id) = machine.and_then(|rest| rest.strip_suffix("/object")) {
+        match change.action.as_str() {
+            "delete" => mirror.leave(id),
+            "expire" => {}
+            _ => mirror.hear(id, std::time::Instant::now()),
+        }
     }
 }
 
@@ -183,37 +201,26 @@ impl Registry {
 
     /// Applies what happens after `index` until something is wrong.
     async fn watch(&self, index: &mut u64) -> Error {
-        let mut changes = match self.client.stream(&self.prefix, *index).await {
-            Ok(changes) => changes,
+        let mut stream = match self.client.stream(&self.prefix, *index).await {
+            Ok(stream) => stream,
             Err(error) => return error,
         };
         loop {
             let next = tokio::select! {
-                next = changes.next() => next,
+                next = stream.next() => next,
                 () = self.overdue() => return Error::Other("it is silent about a write of ours".into()),
             };
-            let response = match next {
-                Ok(Some(response)) => response,
+            let changes = match next {
+                Ok(Some(changes)) => changes,
                 Ok(None) => return Error::Other("the server ended it".into()),
                 Err(error) => return error,
             };
-            let Some(node) = response.node else { continue };
-            *index = node.modified_index;
-            let gone = matches!(response.action.as_str(), "delete" | "expire" | "compareAndDelete");
-            if let Some(key) = node.key.strip_prefix(&self.prefix)
-                && (gone || !node.dir)
             {
-                let value = (!gone).then_some(node.value.as_str());
                 let mut mirror = self.mirror();
-                mirror.apply(key, value, node.modified_index);
-                if let Some(id) = key
-                    .strip_prefix("/machines/")
-                    .and_then(|rest| rest.strip_suffix("/object"))
-                {
-                    match response.action.as_str() {
-                        "delete" => mirror.leave(id),
-                        "expire" => {}
-                        _ => mirror.hear(id, std::time::Instant::now()),
+                for change in changes {
+                    *index = change.node.modified_index;
+                    if let Some(key) = change.node.key.strip_prefix(&self.prefix) {
+                        take(&mut mirror, key, &change);
                     }
                 }
             }
