@@ -1,7 +1,7 @@
 //! fleet on real nodes: units in their systemd, journals over the API, signals, machines that go and come back.
 
 use corelab_tests::eventually;
-use corelab_tests::lab::Lab;
+use corelab_tests::lab::{Lab, Who};
 use serde_json::{Value, json};
 
 const USER_DATA: &str = "#cloud-config
@@ -23,9 +23,7 @@ coreos:
 ";
 
 fn lab(nodes: u8) -> Lab {
-    let lab = Lab::new();
-    lab.write("lab.yaml", &format!("num_instances: {nodes}\nuser_data: user-data\n"));
-    lab.write("user-data", USER_DATA);
+    let lab = Lab::with_user_data(Who::Root, nodes, USER_DATA);
     lab.ok(&["up"]);
     lab
 }
