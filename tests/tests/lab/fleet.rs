@@ -260,3 +260,37 @@ fn on_a_single_node_nothing_changes_while_etcd_is_away() {
     assert_eq!(lab.on("core-01", look), all);
     lab.gone();
 }
+
+#[test]
+fn unit_files_are_where_the_settings_want_them() {
+    let lab = lab(1);
+    let node = "core-01";
+    launch(&lab, node, "one.service", &[SLEEPS]);
+    active(&lab, node, "one.service");
+    let link = "readlink /run/systemd/system/one.service";
+    assert_eq!(lab.on(node, link), "/run/fleet/units/one.service\n");
+    lab.on(
+        node,
+        "sudo mkdir -p /etc/fleet && echo units_directory=/run/elsewhere/units/ | sudo tee /etc/fleet/fleet.conf && \
+         sudo systemctl restart fleet.service",
+    );
+    active(&lab, node, "one.service");
+    eventually("it is linked from there", || {
+        (lab.on(node, &format!("{link} || true")) == "/run/elsewhere/units/one.service\n").then_some(())
+    });
+    assert!(
+        lab.on(node, "cat /run/elsewhere/units/one.service")
+            .contains("ExecStart=")
+    );
+    assert_eq!(
+        lab.on(node, "ls /run/fleet/units"),
+        "",
+        "fleetd has tidied up when it stopped"
+    );
+    assert_eq!(lab.on(node, "systemctl is-active one.service").trim(), "active");
+    assert_eq!(ask(&lab, node, "DELETE", "/units/one.service", "").0, 204);
+    eventually("the file is gone", || {
+        lab.on(node, "ls /run/elsewhere/units").is_empty().then_some(())
+    });
+    lab.gone();
+}
