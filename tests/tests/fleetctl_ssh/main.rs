@@ -1,5 +1,6 @@
 //! fleetctl over SSH against a real sshd: hosts' keys, who we are, tunnels, and commands on machines.
 mod commands;
+mod etcd;
 mod host_keys;
 mod reaching;
 
