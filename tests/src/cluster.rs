@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::ca::{Ca, Host};
 use crate::http::{self, Answer, Watch};
 use crate::ports::{self, Port};
 use crate::process::Process;
@@ -56,6 +57,15 @@ impl Setup {
     pub fn https_clients(mut self) -> Setup {
         self.client_scheme = "https";
         self
+    }
+
+    /// Clients over TLS, each with a certificate of this CA.
+    pub fn certified_clients(self, ca: &Ca, host: &Host) -> Setup {
+        self.https_clients()
+            .flag("cert-file", host.crt.display())
+            .flag("key-file", host.key.display())
+            .flag("trusted-ca-file", ca.crt.display())
+            .switch("client-cert-auth")
     }
 
     pub fn https_peers(mut self) -> Setup {

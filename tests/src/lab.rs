@@ -90,6 +90,15 @@ impl Lab {
         lab
     }
 
+    /// With user data of its own, which is in the file of that name.
+    #[track_caller]
+    pub fn with_user_data(who: Who, nodes: u8, text: &str) -> Lab {
+        let lab = Lab::of(who);
+        lab.write("lab.yaml", &format!("num_instances: {nodes}\nuser_data: user-data\n"));
+        lab.write("user-data", text);
+        lab
+    }
+
     pub fn dir(&self) -> &Path {
         self.project.path()
     }

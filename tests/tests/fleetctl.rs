@@ -27,13 +27,7 @@ fn out(output: &Output) -> String {
 fn etcd_is_reached_over_tls_with_a_certificate_of_its_own_and_the_shell_completes_its_units() {
     let ca = Ca::default();
     let host = ca.host("host", "127.0.0.1");
-    let mut cluster = Setup::members(1)
-        .https_clients()
-        .flag("cert-file", host.crt.display())
-        .flag("key-file", host.key.display())
-        .flag("trusted-ca-file", ca.crt.display())
-        .switch("client-cert-auth")
-        .prepare();
+    let mut cluster = Setup::members(1).certified_clients(&ca, &host).prepare();
     let member = &mut cluster.members[0];
     member.start();
     member.process().wait_log("published {");
@@ -45,18 +39,12 @@ fn etcd_is_reached_over_tls_with_a_certificate_of_its_own_and_the_shell_complete
         host.key.display().to_string(),
         ca.crt.display().to_string(),
     );
-    let flags = [
-        "--driver=etcd",
-        "--endpoint",
-        &url,
-        "--ca-file",
-        &ca_file,
-        "--cert-file",
-        &crt,
-        "--key-file",
-        &key,
-    ];
-    let with = |args: &[&str]| fleetctl(dir.path(), &[], &[&flags[..], args].concat());
+    let files = ["--ca-file", &ca_file, "--cert-file", &crt, "--key-file", &key];
+    let over = |driver: &str, args: &[&str]| {
+        let begin = [driver, "--endpoint", &url];
+        fleetctl(dir.path(), &[], &[&begin[..], &files, args].concat())
+    };
+    let with = |args: &[&str]| over("--driver=etcd", args);
     eventually("etcd answers", || {
         with(&["list-unit-files"]).status.success().then_some(())
     });
@@ -76,18 +64,7 @@ fn etcd_is_reached_over_tls_with_a_certificate_of_its_own_and_the_shell_complete
     let without = fleetctl(dir.path(), &env[..3], &["list-unit-files"]);
     assert_eq!(without.status.code(), Some(1), "{}", tools::outputs(&without));
     // The API's own connection: what answers is etcd, over TLS, and fleet's paths are not there.
-    let api = [
-        "--driver=API",
-        "--endpoint",
-        &url,
-        "--ca-file",
-        &ca_file,
-        "--cert-file",
-        &crt,
-        "--key-file",
-        &key,
-    ];
-    let answered = fleetctl(dir.path(), &[], &[&api[..], &["list-machines"]].concat());
+    let answered = over("--driver=API", &["list-machines"]);
     let text = String::from_utf8_lossy(&answered.stderr).into_owned();
     assert!(text.contains("googleapi: got HTTP response code 404"), "{text}");
     let refused = fleetctl(dir.path(), &[], &["--driver=API", "--endpoint", &url, "list-machines"]);

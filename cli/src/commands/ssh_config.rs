@@ -64,11 +64,17 @@ pub fn write(lab: &Lab) -> Result<(), Failure> {
     let write = || {
         let hosts = lab.hosts_known()?;
         put(&lab.project.ssh().join("known_hosts"), &known_hosts::render(&hosts))?;
-        let entries: Vec<Entry> = lab.nodes.iter().map(|node| entry(lab, node)).collect();
+        let entries: Vec<Entry> = lab.nodes.iter().map(|node| by_address_too(entry(lab, node))).collect();
         put(&path(lab), &ssh_config::render(&entries))?;
         edit_fleetctls(|text| known_hosts::replace(text, &hosts))
     };
     write().map_err(|error: io::Error| lab.cannot("write the ssh configuration", error))
+}
+
+/// What `--install` includes: who has a node's address from elsewhere types that.
+fn by_address_too(mut entry: Entry) -> Entry {
+    entry.host = format!("{} {}", entry.host, entry.host_name);
+    entry
 }
 
 /// Takes the lab out of the user's files: it is going.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 /// How one node is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// A name, or several with blanks between them.
     pub host: String,
     pub host_name: String,
     pub port: u16,

@@ -77,11 +77,17 @@ pub struct Answer {
 
 impl Client {
     pub fn new(options: Options) -> Result<Client, Error> {
+        let http = super::http(&options.tls).map_err(Error::Other);
+        Client::over(http?, options)
+    }
+
+    /// Over an HTTP client that has its certificates already.
+    pub fn over(http: reqwest::Client, options: Options) -> Result<Client, Error> {
         for endpoint in &options.endpoints {
             check_escapes(endpoint)?;
         }
         Ok(Client {
-            http: super::http(&options.tls).map_err(Error::Other)?,
+            http,
             endpoints: Mutex::new((options.endpoints, 0)),
             user: options.user,
             header_timeout: options.header_timeout,

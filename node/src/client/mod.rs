@@ -19,13 +19,24 @@ pub fn http(files: &tls::Files) -> Result<reqwest::Client, String> {
 
 /// The same, with a TLS configuration at hand.
 pub fn http_over(tls: rustls::ClientConfig) -> Result<reqwest::Client, String> {
+    built(builder(tls).connect_timeout(CONNECT))
+}
+
+/// Behind a proxy after all, which takes its time to connect.
+pub fn http_behind(files: &tls::Files, proxy: reqwest::Proxy) -> Result<reqwest::Client, String> {
+    built(builder(tls::client::config(files)?).proxy(proxy))
+}
+
+fn builder(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .use_preconfigured_tls(tls)
-        .connect_timeout(CONNECT)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .build()
-        .map_err(|error| format!("cannot make an HTTP client: {error}"))
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {
+    let client = builder.build();
+    client.map_err(|error| format!("cannot make an HTTP client: {error}"))
 }
 
 /// What lies under an HTTP client's error: "connection refused" rather than that a request could not be sent.

@@ -260,14 +260,10 @@ impl Api {
     fn machines(&self, query: &str) -> Result<Answer, Refused> {
         let number = self.page_number(query)?;
         let mirror = self.registry.mirror();
-        let machine = |state: super::mirror::MachineState| schema::Machine {
-            cordon: mirror.cordon(&state.id).name().into(),
-            stale_seconds: self.stale(&mirror, &state.id),
-            id: state.id,
-            metadata: state.metadata,
-            primary_ip: state.public_ip,
-        };
-        let machines = mirror.machines().into_iter().map(machine).collect();
+        let mut machines = machines_of(&mirror);
+        for machine in &mut machines {
+            machine.stale_seconds = self.stale(&mirror, &machine.id);
+        }
         let (machines, next_page_token) = page(machines, self.token_limit, number);
         to_json(&schema::MachinePage {
             machines,

@@ -259,7 +259,7 @@ pub static COMMANDS: &[Command] = &[
             NO_LEGEND,
             fields(
                 MACHINE_FIELDS,
-                "Columns to print for each Machine. Valid fields are \"machine,ip,metadata\"",
+                "Columns to print for each Machine. Valid fields are \"cordon,ip,machine,metadata\"",
             ),
             FORMAT,
         ],

@@ -35,11 +35,14 @@ pub async fn run(context: &Context) -> Result<(), Failure> {
     }
     for (id, reason) in &found.machines {
         let reason = match reason.as_str() {
-            "" if *id == found.machine_id => "it is here",
-            "" => "it could run here",
-            reason => reason,
+            "" if *id == found.machine_id => match machines.cordon(id) {
+                "" => "it is here".to_string(),
+                cordon => format!("it is here; the machine is {cordon}"),
+            },
+            "" => "it could run here".to_string(),
+            reason => reason.to_string(),
         };
-        lines.push(vec![machines.legend(id, full), reason.to_string()]);
+        lines.push(vec![machines.legend(id, full), reason]);
     }
     crate::sys::print(&table::layout(&lines), "");
     Ok(())

@@ -34,6 +34,11 @@ impl Machines {
         )
     }
 
+    /// `cordoned`, `draining`; empty for a machine that takes units.
+    pub fn cordon(&self, id: &str) -> &str {
+        self.0.get(id).map_or("", |machine| machine.cordon.as_str())
+    }
+
     /// `10000000.../10.93.0.11`
     pub fn legend(&self, id: &str, full: bool) -> String {
         let address = self.0.get(id).map(|machine| machine.primary_ip.as_str());
@@ -115,7 +120,11 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
 }
 
 pub async fn machines(context: &Context) -> Result<(), Failure> {
-    let shape = shape(context, commands::MACHINE_FIELDS, &["machine", "ip", "metadata"])?;
+    let shape = shape(
+        context,
+        commands::MACHINE_FIELDS,
+        &["machine", "ip", "metadata", "cordon"],
+    )?;
     let machines = context.driver.machines().await;
     let machines =
         machines.map_err(|error| Failure::new(format!("Error retrieving list of active machines: {error}")))?;
@@ -125,6 +134,7 @@ pub async fn machines(context: &Context) -> Result<(), Failure> {
     print(&shape, &machines, |machine, field| match field {
         "machine" => short(&machine.id, shape.full),
         "ip" => machine.primary_ip.clone(),
+        "cordon" => machine.cordon.clone(),
         _ => {
             let pairs = machine.metadata.iter().map(|(key, value)| format!("{key}={value}"));
             pairs.collect::<Vec<_>>().join(",")

@@ -9,6 +9,33 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::names;
 
+/// What proves that a server has its certificate's key is another verifier's to judge.
+macro_rules! proofs_by {
+    ($other:tt) => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.$other.verify_tls12_signature(message, cert, dss)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.$other.verify_tls13_signature(message, cert, dss)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.$other.supported_verify_schemes()
+        }
+    };
+}
+
 /// rustls' own judgement; one that fails for the name lists, as people write them, the names that there are.
 #[derive(Debug)]
 pub struct Named(pub Arc<WebPkiServerVerifier>);
@@ -36,13 +63,32 @@ impl ServerCertVerifier for Named {
         })
     }
 
+    proofs_by!(0);
+}
+
+/// Does not look at the certificate's names or CA; what proves its key is checked all the same.
+#[derive(Debug)]
+pub struct Anyone(pub Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
     fn verify_tls12_signature(
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -51,57 +97,13 @@ impl ServerCertVerifier for Named {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
-
-/// Two verifiers that do not look at the certificate's names or CA; what proves its key is checked all the same.
-macro_rules! blind {
-    ($name:ident, $judge:expr) => {
-        impl ServerCertVerifier for $name {
-            fn verify_server_cert(
-                &self,
-                _: &CertificateDer<'_>,
-                _: &[CertificateDer<'_>],
-                _: &ServerName<'_>,
-                _: &[u8],
-                _: UnixTime,
-            ) -> Result<ServerCertVerified, Error> {
-                $judge
-            }
-
-            fn verify_tls12_signature(
-                &self,
-                message: &[u8],
-                cert: &CertificateDer<'_>,
-                dss: &DigitallySignedStruct,
-            ) -> Result<HandshakeSignatureValid, Error> {
-                verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-            }
-
-            fn verify_tls13_signature(
-                &self,
-                message: &[u8],
-                cert: &CertificateDer<'_>,
-                dss: &DigitallySignedStruct,
-            ) -> Result<HandshakeSignatureValid, Error> {
-                verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-            }
-
-            fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-                self.0.signature_verification_algorithms.supported_schemes()
-            }
-        }
-    };
-}
-
-#[derive(Debug)]
-pub struct Anyone(pub Arc<CryptoProvider>);
-blind!(Anyone, Ok(ServerCertVerified::assertion()));
 
 /// Believes this one certificate, which is known from elsewhere.
 #[derive(Debug)]
@@ -125,31 +127,26 @@ impl ServerCertVerifier for Pinned {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.proofs.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.proofs.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.proofs.supported_verify_schemes()
-    }
+    proofs_by!(proofs);
 }
 
+/// Where there is no authority to believe.
 #[derive(Debug)]
-pub struct Nobody(pub Arc<CryptoProvider>);
-blind!(Nobody, Err(Error::General(NO_ROOTS.into())));
+pub struct Nobody(pub Anyone);
+
+impl ServerCertVerifier for Nobody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Err(Error::General(NO_ROOTS.into()))
+    }
+
+    proofs_by!(0);
+}
 
 const NO_ROOTS: &str = "no certificate authority is trusted: this system has none, and no file names one";

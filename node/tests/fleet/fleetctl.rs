@@ -298,8 +298,56 @@ async fn drain_waits_until_what_can_move_has_moved_and_tells_what_stays() {
         fleet.nodes[1].fake.runs("mov.service").then_some(())
     })
     .await;
+    let (_, table, _) = cordons(&fleet).await;
+    assert_eq!(
+        table,
+        "MACHINE\t\tCORDON\n10000000...\tdraining\n20000000...\t-\n30000000...\t-\n"
+    );
     let out = fleet.fleetctl("uncordon 1").await;
     assert_eq!(out, "Machine 10000000.../10.93.0.11 takes units again\n");
+    let out = fleet.fleetctl("explain pin").await;
+    assert!(out.contains("\n10000000.../10.93.0.11\tit is here\n"), "{out}");
+}
+
+/// The machines as the original lists them, with their cordons, and what of these JSON has.
+async fn cordons(fleet: &Fleet) -> (String, String, Vec<Value>) {
+    let plain = fleet.fleetctl("list-machines").await;
+    let with = fleet.fleetctl("list-machines --fields=machine,cordon").await;
+    let json = fleet.fleetctl("list-machines --format=json").await;
+    let json: Vec<Value> = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"));
+    (
+        plain,
+        with,
+        json.into_iter().map(|machine| machine["cordon"].clone()).collect(),
+    )
+}
+
+#[tokio::test]
+async fn a_cordon_is_listed_where_it_is_asked_for_and_explained() {
+    let fleet = Fleet::new().await;
+    let (plain, none, json) = cordons(&fleet).await;
+    assert_eq!(none.matches("\t-\n").count(), 3, "{none}");
+    assert_eq!(json, [Value::Null, Value::Null, Value::Null]);
+    fleet.write("a.service", SLEEP);
+    fleet.fleetctl("start a").await;
     let out = fleet.fleetctl("cordon 1 3").await;
     assert_eq!(out.lines().count(), 2);
+    let after = cordons(&fleet).await;
+    let table = "MACHINE\t\tCORDON\n10000000...\tcordoned\n20000000...\t-\n30000000...\tcordoned\n";
+    assert_eq!(
+        after,
+        (
+            plain,
+            table.into(),
+            vec!["cordoned".into(), Value::Null, "cordoned".into()]
+        )
+    );
+    assert_eq!(
+        fleet.fleetctl("explain a").await,
+        "Unit a.service shall be launched and is on 10000000.../10.93.0.11\n\
+         MACHINE\t\t\tREASON\n\
+         10000000.../10.93.0.11\tit is here; the machine is cordoned\n\
+         20000000.../10.93.0.12\tit could run here\n\
+         30000000.../10.93.0.13\tMachine takes no further units: it is cordoned\n"
+    );
 }

@@ -3,9 +3,7 @@ use super::*;
 
 #[test]
 fn a_tunnel_reaches_the_sockets_and_the_ports_of_its_machine() {
-    let user = User::new();
-    let sshd = user.sshd(&["ecdsa"]);
-    user.know(&sshd, "ecdsa");
+    let (user, sshd) = User::with_a_host();
     let tunnel = sshd.name().replace(['[', ']'], "");
     let unix = format!("unix://{}", user.unix.display());
     for endpoint in [unix.as_str(), user.http.as_str()] {
@@ -61,9 +59,7 @@ fn machines_behind_a_tunnel_are_reached_through_it() {
 
 #[test]
 fn a_commands_streams_and_status_are_its_own() {
-    let user = User::new();
-    let sshd = user.sshd(&["ecdsa"]);
-    user.know(&sshd, "ecdsa");
+    let (user, sshd) = User::with_a_host();
     let output = user.ssh(&sshd, &["far", "tr a-z A-Z; echo why >&2; exit 7"], "text");
     assert_said(&output, 7, "TEXT", "why\n");
     // Words are joined, and those behind dashes are none of ours.
@@ -78,18 +74,22 @@ fn a_commands_streams_and_status_are_its_own() {
     assert_said(&user.ssh(&sshd, &["aaaa"], "echo shell\nexit 5\n"), 0, "shell\n", "");
 }
 
-#[test]
-fn a_reader_that_leaves_ends_a_command() {
-    let user = User::new();
-    let sshd = user.sshd(&["ecdsa"]);
-    user.know(&sshd, "ecdsa");
+/// A command over there that goes on and on, from the moment that its output comes through.
+#[track_caller]
+fn yes(user: &User, sshd: &Sshd) -> (Child, ChildStdout) {
     let port = sshd.port.number.to_string();
     let mut command = user.command(&["ssh", "--ssh-port", &port, "aaaa", "yes"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().expect("start fleetctl");
-    let mut first = [0; 2];
     let mut out = child.stdout.take().expect("a pipe");
-    out.read_exact(&mut first).expect("the first line");
+    out.read_exact(&mut [0; 2]).expect("the first line");
+    (child, out)
+}
+
+#[test]
+fn a_reader_that_leaves_ends_a_command() {
+    let (user, sshd) = User::with_a_host();
+    let (mut child, out) = yes(&user, &sshd);
     drop(out);
     let status = eventually("fleetctl ends", || child.try_wait().expect("wait"));
     assert_eq!(status.code(), Some(141));
@@ -97,15 +97,8 @@ fn a_reader_that_leaves_ends_a_command() {
 
 #[test]
 fn a_signal_ends_it_though_its_output_is_stuck() {
-    let user = User::new();
-    let sshd = user.sshd(&["ecdsa"]);
-    user.know(&sshd, "ecdsa");
-    let port = sshd.port.number.to_string();
-    let mut command = user.command(&["ssh", "--ssh-port", &port, "aaaa", "yes"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("start fleetctl");
-    let mut out = child.stdout.take().expect("a pipe");
-    out.read_exact(&mut [0; 2]).expect("the first line");
+    let (user, sshd) = User::with_a_host();
+    let (mut child, _out) = yes(&user, &sshd);
     kill(child.id(), Signal::TERM);
     let status = eventually("fleetctl ends", || child.try_wait().expect("wait"));
     // Of the signal itself, not of the one that `timeout` sends those that do not listen.
@@ -115,9 +108,7 @@ fn a_signal_ends_it_though_its_output_is_stuck() {
 
 #[test]
 fn in_a_terminal_the_other_side_has_one_too() {
-    let user = User::new();
-    let sshd = user.sshd(&["ecdsa"]);
-    user.know(&sshd, "ecdsa");
+    let (user, sshd) = User::with_a_host();
     let port = sshd.port.number;
     let fleetctl = format!("{} fleetctl ssh --ssh-port {port} aaaa", tools::labnode().display());
     let in_terminal = |line: &str, input: &str| {
@@ -144,9 +135,7 @@ fn in_a_terminal_the_other_side_has_one_too() {
 
 #[test]
 fn units_are_looked_at_where_they_are() {
-    let user = User::new();
-    let sshd = user.sshd(&["ecdsa"]);
-    user.know(&sshd, "ecdsa");
+    let (user, sshd) = User::with_a_host();
     let port = sshd.port.number.to_string();
     // Here, where no sshd is asked.
     assert_said(

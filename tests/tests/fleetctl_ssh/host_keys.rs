@@ -118,9 +118,7 @@ fn of_a_host_with_many_keys_the_one_that_is_known_is_looked_at() {
 
 #[test]
 fn lines_of_known_hosts_that_fleet_does_not_read_are_named() {
-    let user = User::new();
-    let sshd = user.sshd(&["ecdsa"]);
-    user.know(&sshd, "ecdsa");
+    let (user, sshd) = User::with_a_host();
     let file = user.known_hosts();
     let good = fs::read_to_string(&file).expect("known_hosts");
     fs::write(

@@ -1,5 +1,6 @@
 //! fleetctl over SSH against a real sshd: hosts' keys, who we are, tunnels, and commands on machines.
 mod commands;
+mod etcd;
 mod host_keys;
 mod reaching;
 
@@ -10,7 +11,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 
 use corelab_tests::process::kill;
@@ -64,6 +65,15 @@ impl User {
             }
         });
         User { dir, agent, unix, http }
+    }
+
+    /// With an sshd whose key is known.
+    #[track_caller]
+    fn with_a_host() -> (User, Sshd) {
+        let user = User::new();
+        let sshd = user.sshd(&["ecdsa"]);
+        user.know(&sshd, "ecdsa");
+        (user, sshd)
     }
 
     fn path(&self, name: &str) -> PathBuf {

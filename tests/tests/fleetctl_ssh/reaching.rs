@@ -52,9 +52,7 @@ fn hosts_that_are_silent_or_not_there_are_given_up() {
 
 #[test]
 fn strangers_are_not_let_in() {
-    let user = User::new();
-    let sshd = user.sshd(&["ecdsa"]);
-    user.know(&sshd, "ecdsa");
+    let (user, sshd) = User::with_a_host();
     let key = user.path("strange");
     keygen("ed25519", &key, "secret");
     let port = sshd.port.number.to_string();
@@ -70,9 +68,7 @@ fn strangers_are_not_let_in() {
 
 #[test]
 fn an_agent_is_lent_when_asked_for() {
-    let user = User::new();
-    let sshd = user.sshd(&["ecdsa"]);
-    user.know(&sshd, "ecdsa");
+    let (user, sshd) = User::with_a_host();
     for flag in ["-A", "--forward-agent"] {
         let (status, stdout, stderr) = said(&user.ssh(&sshd, &[flag, "aaaa", "ssh-add -l"], ""));
         assert!(status == 0 && stdout.contains("of-the-test"), "{stdout}{stderr}");

@@ -218,12 +218,10 @@ fn forwarded_ports_open_and_close_while_nodes_run(who: Who) {
 }
 
 fn user_data_and_metadata_wait_for_a_provision(who: Who) {
-    let lab = Lab::of(who);
-    lab.write("lab.yaml", "num_instances: 2\nuser_data: mine\n");
     let script = |word: &str| format!("#!/bin/sh\necho {word} >> /var/lib/ran\n");
-    lab.write("mine", &script("one"));
+    let lab = Lab::with_user_data(who, 2, &script("one"));
     lab.ok(&["up"]);
-    lab.write("mine", &script("two"));
+    lab.write("user-data", &script("two"));
     let said = lab.ok(&["up"]);
     assert!(
         said.contains("core-01: user data: not before") && said.contains("reload --provision core-01"),
@@ -244,10 +242,9 @@ fn user_data_and_metadata_wait_for_a_provision(who: Who) {
 }
 
 fn a_unit_that_fails_is_told_with_its_journal_and_the_node_is_ready(who: Who) {
-    let lab = Lab::of(who);
-    lab.write("lab.yaml", "num_instances: 1\nuser_data: mine\n");
-    lab.write(
-        "mine",
+    let lab = Lab::with_user_data(
+        who,
+        1,
         "#cloud-config
 coreos:
   units:
@@ -276,11 +273,10 @@ coreos:
 }
 
 fn a_node_on_its_way_down_is_shown_as_such(who: Who) {
-    let lab = Lab::of(who);
-    lab.write("lab.yaml", "num_instances: 1\nuser_data: mine\n");
     // Lasts until somebody lets it end.
-    lab.write(
-        "mine",
+    let lab = Lab::with_user_data(
+        who,
+        1,
         "#cloud-config
 coreos:
   units:

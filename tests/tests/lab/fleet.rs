@@ -1,7 +1,7 @@
 //! fleet on real nodes: units in their systemd, journals over the API, signals, machines that go and come back.
 
 use corelab_tests::eventually;
-use corelab_tests::lab::Lab;
+use corelab_tests::lab::{Lab, Who};
 use serde_json::{Value, json};
 
 const USER_DATA: &str = "#cloud-config
@@ -23,9 +23,7 @@ coreos:
 ";
 
 fn lab(nodes: u8) -> Lab {
-    let lab = Lab::new();
-    lab.write("lab.yaml", &format!("num_instances: {nodes}\nuser_data: user-data\n"));
-    lab.write("user-data", USER_DATA);
+    let lab = Lab::with_user_data(Who::Root, nodes, USER_DATA);
     lab.ok(&["up"]);
     lab
 }
@@ -260,5 +258,39 @@ fn on_a_single_node_nothing_changes_while_etcd_is_away() {
     lab.on("core-01", "sudo systemctl kill -s CONT etcd2.service");
     active(&lab, "core-01", "one.service");
     assert_eq!(lab.on("core-01", look), all);
+    lab.gone();
+}
+
+#[test]
+fn unit_files_are_where_the_settings_want_them() {
+    let lab = lab(1);
+    let node = "core-01";
+    launch(&lab, node, "one.service", &[SLEEPS]);
+    active(&lab, node, "one.service");
+    let link = "readlink /run/systemd/system/one.service";
+    assert_eq!(lab.on(node, link), "/run/fleet/units/one.service\n");
+    lab.on(
+        node,
+        "sudo mkdir -p /etc/fleet && echo units_directory=/run/elsewhere/units/ | sudo tee /etc/fleet/fleet.conf && \
+         sudo systemctl restart fleet.service",
+    );
+    active(&lab, node, "one.service");
+    eventually("it is linked from there", || {
+        (lab.on(node, &format!("{link} || true")) == "/run/elsewhere/units/one.service\n").then_some(())
+    });
+    assert!(
+        lab.on(node, "cat /run/elsewhere/units/one.service")
+            .contains("ExecStart=")
+    );
+    assert_eq!(
+        lab.on(node, "ls /run/fleet/units"),
+        "",
+        "fleetd has tidied up when it stopped"
+    );
+    assert_eq!(lab.on(node, "systemctl is-active one.service").trim(), "active");
+    assert_eq!(ask(&lab, node, "DELETE", "/units/one.service", "").0, 204);
+    eventually("the file is gone", || {
+        lab.on(node, "ls /run/elsewhere/units").is_empty().then_some(())
+    });
     lab.gone();
 }

@@ -13,3 +13,4 @@ mod teardown;
 mod user_data;
 mod waiting;
 mod walk;
+mod walk_fleet;

@@ -1,13 +1,10 @@
 //! What a user's cloud-config or script does to a node.
 use corelab_tests::lab::{Lab, Who};
 
-const YAML: &str = "num_instances: 1\nuser_data: user-data\n";
-
 fn a_cloud_config_is_applied_with_the_nodes_addresses(who: Who) {
-    let lab = Lab::of(who);
-    lab.write("lab.yaml", YAML);
-    lab.write(
-        "user-data",
+    let lab = Lab::with_user_data(
+        who,
+        1,
         "#cloud-config
 hostname: renamed
 write_files:
@@ -40,9 +37,7 @@ coreos:
 }
 
 fn a_script_runs_and_reload_provision_brings_the_next_one(who: Who) {
-    let lab = Lab::of(who);
-    lab.write("lab.yaml", YAML);
-    lab.write("user-data", "#!/bin/sh\necho one >> /var/lib/ran\n");
+    let lab = Lab::with_user_data(who, 1, "#!/bin/sh\necho one >> /var/lib/ran\n");
     lab.ok(&["up"]);
     assert_eq!(lab.on("core-01", "cat /var/lib/ran").trim(), "one");
     lab.write("user-data", "#!/bin/sh\necho two >> /var/lib/ran\n");

@@ -2,17 +2,16 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use corelab_tests::lab::Lab;
+use corelab_tests::lab::{Lab, Who};
 use corelab_tests::process::kill;
 use corelab_tests::{eventually, tools};
 use rustix::process::Signal;
 
 #[test]
 fn what_is_waited_for_is_named_the_time_is_kept_and_ctrl_c_ends_only_the_wait() {
-    let lab = Lab::new();
-    lab.write("lab.yaml", "num_instances: 1\nuser_data: user-data\n");
-    lab.write(
-        "user-data",
+    let lab = Lab::with_user_data(
+        Who::Root,
+        1,
         "#cloud-config
 coreos:
   units:

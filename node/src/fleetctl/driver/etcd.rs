@@ -1,14 +1,11 @@
 //! fleet's registry in etcd, read and written without a fleetd in between.
-use std::net::Ipv4Addr;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
-
-use reqwest::Url;
-use tokio::net::TcpListener;
 
 use super::super::remote::Tunnel;
 use super::super::say;
 use super::super::settings::{self, Settings};
+use super::tunneled::{self, Endpoints};
 use super::{Duty, Error};
 use crate::client;
 use crate::client::cluster::{Client, Options};
@@ -40,57 +37,29 @@ fn failed(error: client::error::Error) -> Error {
     })
 }
 
-/// The same endpoints at ports of this machine's, as long as this program runs.
-async fn through(endpoints: &[String], tunnel: &Arc<Tunnel>) -> Result<Vec<String>, String> {
-    let mut local = Vec::new();
-    for endpoint in endpoints {
-        let url = Url::parse(endpoint).map_err(|error| format!("parse {endpoint:?}: {error}"))?;
-        if url.scheme() != "http" {
-            return Err(format!(
-                "{endpoint} cannot be had through a tunnel, whose end has another name than its certificate: \
-                 leave --driver=etcd out, or log in with `fleetctl ssh` and ask from there"
-            ));
-        }
-        let host = url.host_str().unwrap_or_default().to_string();
-        let port = url.port_or_known_default().unwrap_or(80);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-        let listener = listener.map_err(|error| error.to_string())?;
-        local.push(format!(
-            "http://{}",
-            listener.local_addr().map_err(|error| error.to_string())?
-        ));
-        let tunnel = tunnel.clone();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let (tunnel, host) = (tunnel.clone(), host.clone());
-                tokio::spawn(async move {
-                    // Who asked sees the connection close.
-                    if let Ok(mut far) = tunnel.tcp(&host, port).await {
-                        let _ = tokio::io::copy_bidirectional(&mut stream, &mut far).await;
-                    }
-                });
-            }
-        });
-    }
-    Ok(local)
-}
-
 impl Etcd {
     pub async fn new(settings: &Settings, tunnel: Option<Arc<Tunnel>>) -> Result<Etcd, String> {
         settings::check_tls(&settings.tls)?;
-        let endpoints = match tunnel {
-            Some(tunnel) => through(&settings.endpoints, &tunnel).await?,
-            None => settings.endpoints.clone(),
+        let Endpoints { urls, proxy } = match tunnel {
+            Some(tunnel) => tunneled::endpoints(&settings.endpoints, &tunnel).await?,
+            None => Endpoints {
+                urls: settings.endpoints.clone(),
+                proxy: None,
+            },
         };
-        let client = Client::new(Options {
-            endpoints,
+        let options = Options {
+            endpoints: urls,
             tls: settings.tls.clone(),
             user: None,
             header_timeout: settings.request_timeout.unwrap_or(FOR_EVER),
             trace: settings
                 .debug
                 .then_some(|line: &str| say::log("DEBUG", "etcd", line.trim_end())),
-        });
+        };
+        let client = match proxy {
+            Some(proxy) => Client::over(client::http_behind(&settings.tls, proxy)?, options),
+            None => Client::new(options),
+        };
         let client = client.map_err(|error| failed(error).to_string())?;
         let etcd = Etcd {
             registry: Registry::new(client, &settings.etcd_key_prefix),

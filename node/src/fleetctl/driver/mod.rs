@@ -1,6 +1,7 @@
 //! The cluster as fleetctl sees it, whichever way it is asked: fleet's API, or fleet's keys in etcd.
 mod api;
 mod etcd;
+mod tunneled;
 
 use std::sync::Arc;
 
