@@ -16,7 +16,7 @@ border-bottom:1px solid var(--line);vertical-align:top}th{font-weight:600}\
 td.t{min-width:9em}td.w{overflow-wrap:anywhere}td.n{white-space:nowrap}span.ok{color:var(--ok)}span.bad{color:var(--bad)}code{font-size:.9em}\
 .scroll{overflow-x:auto}svg{display:block;width:100%;min-width:640px}\
 svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .soft{fill:var(--soft)}\
-svg .on{paint-order:stroke;stroke:var(--back);stroke-width:3px}.ok{fill:var(--ok)}.bad{fill:var(--bad)}\
+svg .on{paint-order:stroke;stroke:var(--step);stroke-width:3px}.ok{fill:var(--ok)}.bad{fill:var(--bad)}\
 .lead{fill:var(--lead)}.fault{fill:var(--fault)}.step{fill:var(--step)}.gap{fill:url(#away)}\
 .away{stroke:var(--soft);stroke-width:2}.grid{stroke:var(--line)}\
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:0;margin:.4rem 0 0;color:var(--soft);\

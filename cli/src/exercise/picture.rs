@@ -41,6 +41,18 @@ pub fn svg(timeline: &[Moment], took_ms: u64) -> String {
     );
     svg += &steps(timeline, took_ms, &scale, bottom);
     svg += &times(took_ms, &scale, bottom);
+    for away in timeline.iter().filter(|moment| moment.kind == Kind::Away) {
+        let (from, to) = (scale.end(away.at_ms), scale.x(away.at_ms));
+        let said = format!("away {}", away.text);
+        svg += &rect("gap", from, 0.0, to, bottom, &said);
+        // Where no fault has its words.
+        let (x, y) = ((from + to) / 2.0 + 4.0, LANE * 2.0);
+        let _ = writeln!(
+            svg,
+            "<text class=\"on\" text-anchor=\"middle\" transform=\"translate({x:.1} {y:.1}) rotate(-90)\">{}</text>",
+            escape(&said)
+        );
+    }
     for (lane, name) in ["step", "checks", "leader", "failed writes", "faults"]
         .into_iter()
         .enumerate()
@@ -68,24 +80,13 @@ pub fn svg(timeline: &[Moment], took_ms: u64) -> String {
         let lane = FIRST_FAULT + lane;
         svg += &rect("fault", from, middle(lane) - 5.0, to, 10.0, span.text);
         let wide = span.text.chars().count() as f64 * LETTER;
-        let (class, x) = match () {
-            () if to + 4.0 + wide <= WIDTH => ("", to + 4.0),
-            () if from - 4.0 - wide >= LEFT => ("", from - 4.0 - wide),
+        let x = match () {
+            () if to + 4.0 + wide <= WIDTH => to + 4.0,
+            () if from - 4.0 - wide >= LEFT => from - 4.0 - wide,
             // Longer than what is left on either side: on the bar itself.
-            () => ("on", from + 4.0),
+            () => from + 4.0,
         };
-        svg += &text(class, x, baseline(lane), span.text);
-    }
-    for away in timeline.iter().filter(|moment| moment.kind == Kind::Away) {
-        let (from, to) = (scale.end(away.at_ms), scale.x(away.at_ms));
-        let said = format!("away {}", away.text);
-        svg += &rect("gap", from, 0.0, to, bottom, &said);
-        let (x, y) = ((from + to) / 2.0 + 4.0, bottom / 2.0);
-        let _ = writeln!(
-            svg,
-            "<text class=\"on\" text-anchor=\"middle\" transform=\"translate({x:.1} {y:.1}) rotate(-90)\">{}</text>",
-            escape(&said)
-        );
+        svg += &text("on", x, baseline(lane), span.text);
     }
     svg += "</svg></div>\n<ul class=\"legend\">";
     for (class, name) in LEGEND {
