@@ -11,6 +11,8 @@ use crate::failure::Failure;
 
 /// Longer lines are hard to read.
 const WIDEST: usize = 88;
+const NARROWEST: usize = 20;
+const INDENT: usize = 4;
 const TICK: Duration = Duration::from_millis(100);
 /// Where nobody sees a line change, this long may pass without a word.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -49,28 +51,56 @@ pub fn read_line() -> Option<String> {
 
 /// Running text, as wide as the terminal is and no wider than is read with ease. Indented lines stay as they are.
 pub fn paragraphs(text: &str) {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
-    let width = if size == 0 { WIDEST } else { size.min(WIDEST) };
-    for line in wrapped(text, width) {
+    for line in wrapped(text, width()) {
         lines(&line);
     }
 }
 
+/// What may be typed, side by side as far as there is room.
+pub fn choices(all: &[&str]) {
+    for line in filled(all.iter().copied(), "  ", width()) {
+        lines(&line);
+    }
+}
+
+/// Running text below something else, a paragraph for each of its lines.
+pub fn indented(text: &str) {
+    for line in text.lines() {
+        for part in wrapped(line.trim_start(), width() - INDENT) {
+            lines(&format!("{:INDENT$}{part}", ""));
+        }
+    }
+}
+
+fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    let width = if size == 0 { WIDEST } else { size.min(WIDEST) };
+    width.max(NARROWEST)
+}
+
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
-    let mut open = false;
+    let mut words: Vec<&str> = Vec::new();
     for line in text.trim_end().lines() {
         if line.trim().is_empty() || line.starts_with(' ') {
+            all.extend(filled(words.drain(..), " ", width));
             all.push(line.trim_end().to_string());
-            open = false;
-            continue;
+        } else {
+            words.extend(line.split_whitespace());
         }
-        for word in line.split_whitespace() {
-            match all.last_mut().filter(|_| open) {
-                Some(last) if last.chars().count() + 1 + word.chars().count() <= width => *last += &format!(" {word}"),
-                _ => all.push(word.to_string()),
+    }
+    all.extend(filled(words.into_iter(), " ", width));
+    all
+}
+
+fn filled<'a>(pieces: impl Iterator<Item = &'a str>, gap: &str, width: usize) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for piece in pieces {
+        match all.last_mut() {
+            Some(last) if last.chars().count() + gap.len() + piece.chars().count() <= width => {
+                *last += &format!("{gap}{piece}");
             }
-            open = true;
+            _ => all.push(piece.to_string()),
         }
     }
     all

@@ -21,6 +21,7 @@ pub mod fleetctl;
 pub mod kv;
 #[cfg(feature = "server")]
 pub mod log;
+mod pretend;
 #[cfg(feature = "server")]
 pub mod raft;
 #[cfg(feature = "server")]

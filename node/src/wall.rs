@@ -1,20 +1,14 @@
 //! The machine's wall clock, as it is or as a lab pretends it to be: `lab fault clock` leaves the difference in a file.
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds, with a minus for a clock that is behind. No such file: the clock is right.
-const FILE: &str = "/run/lab/clock";
-/// So long the last answer of the file is believed.
-const FRESH: u64 = 100;
+use crate::pretend::Pretended;
 
-static DIFFERENCE: AtomicI64 = AtomicI64::new(0);
-/// When the file is looked at again, in milliseconds since this process first asked.
-static NEXT: AtomicU64 = AtomicU64::new(0);
+/// Milliseconds, with a minus for a clock that is behind.
+static DIFFERENCE: Pretended = Pretended::new("/run/lab/clock");
 
 pub fn now() -> SystemTime {
     let now = SystemTime::now();
-    let difference = difference();
+    let difference = DIFFERENCE.get();
     let by = Duration::from_millis(difference.unsigned_abs());
     let shown = if difference < 0 {
         now.checked_sub(by)
@@ -27,17 +21,6 @@ pub fn now() -> SystemTime {
 /// Since 1970.
 pub fn since_epoch() -> Duration {
     now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-fn difference() -> i64 {
-    static BEGAN: OnceLock<Instant> = OnceLock::new();
-    let elapsed = BEGAN.get_or_init(Instant::now).elapsed().as_millis() as u64;
-    if elapsed >= NEXT.load(Ordering::Relaxed) {
-        NEXT.store(elapsed + FRESH, Ordering::Relaxed);
-        let text = std::fs::read_to_string(FILE).unwrap_or_default();
-        DIFFERENCE.store(text.trim().parse().unwrap_or(0), Ordering::Relaxed);
-    }
-    DIFFERENCE.load(Ordering::Relaxed)
 }
 
 /// For TLS: which certificates are valid now.

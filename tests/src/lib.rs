@@ -15,6 +15,7 @@ pub mod process;
 pub mod python;
 pub mod services;
 pub mod sshd;
+pub mod terminal;
 pub mod tools;
 pub mod tree;
 pub mod user;

@@ -11,6 +11,7 @@ use crate::exercise::load::{self, Found};
 use crate::exercise::model::Exercise;
 use crate::exercise::report::Report;
 use crate::exercise::runner::Runner;
+use crate::exercise::timeline::Timeline;
 use crate::exercise::world::World;
 use crate::exercise::{auto, prove as proof};
 use crate::failure::{Exit, Failure};
@@ -33,7 +34,7 @@ pub fn run(args: &Learn) -> Result<(), Failure> {
 fn run_auto(args: &Learn, found: &Found, reports: &Files) -> Result<(), Failure> {
     let mut runner = new(found, args.seed)?;
     let report = auto::run(&found.name, &mut runner);
-    write(reports, &report)?;
+    let written = write(reports, &report);
     let green = report.is_green();
     ui::phase(
         &format!("{}: {}", found.name, if green { "green" } else { "RED" }),
@@ -42,6 +43,7 @@ fn run_auto(args: &Learn, found: &Found, reports: &Files) -> Result<(), Failure>
     if !args.keep {
         remove(&runner.world)?;
     }
+    written?;
     match green {
         true => Ok(()),
         false => Err(Failure::status(Exit::Red.code())),
@@ -57,14 +59,16 @@ fn guide(args: &Learn, found: &Found, reports: &Files) -> Result<(), Failure> {
     }
     let dir = place(&found.name);
     let known = Progress::read(&dir).filter(|known| !known.done && !args.restart && dir.join(".lab").exists());
-    let (runner, progress) = match known {
+    let goes_on = known.is_some();
+    let (mut runner, progress) = match known {
         Some(known) => {
             let mut world = World::prepare(&dir, &found.exercise)?;
             world.up()?;
+            let step = known.step + 1;
+            ui::paragraphs(&format!("{}: on at step {step}", found.name));
             ui::lines(&format!(
-                "{}: on at step {} ({} begins anew)",
-                found.name,
-                known.step + 1,
+                "    {}    the nodes as they were before it\n    {}    from the first step on, with new nodes",
+                ui::command(&format!("back {} {step}", found.name)),
                 ui::command(&format!("learn {} --restart", found.name))
             ));
             (Runner::new(Arc::new(found.exercise.clone()), world, known.seed), known)
@@ -80,6 +84,7 @@ fn guide(args: &Learn, found: &Found, reports: &Files) -> Result<(), Failure> {
             (new(found, seed)?, progress)
         }
     };
+    runner.timeline = Timeline::kept(&dir, goes_on)?;
     let world = runner.world.clone();
     let mut learner = Learner::new(&found.name, runner, progress);
     let Some(report) = learner.run()? else { return Ok(()) };
@@ -115,9 +120,7 @@ pub fn back(args: &Back) -> Result<(), Failure> {
     let began = Instant::now();
     let restored = world.restore(&checkpoint(to));
     restored.map_err(|error| nothing(&error.to_string()))?;
-    progress.step = to;
-    progress.done = false;
-    progress.reports.truncate(to);
+    progress.back(to);
     progress.write(&dir)?;
     ui::phase(&format!("back before step {}", to + 1), began.elapsed());
     Ok(())
@@ -189,7 +192,10 @@ fn list() -> Result<(), Failure> {
     ];
     for found in load::all()? {
         let progress = match Progress::read(&place(&found.name)) {
-            Some(done) if done.done => format!("done, {} of {} points", done.points, done.of),
+            Some(done) if done.done => {
+                let (points, of) = done.points();
+                format!("done, {points} of {of} points")
+            }
             Some(begun) => format!("at step {}", begun.step + 1),
             None => "-".into(),
         };
@@ -217,10 +223,11 @@ fn new(found: &Found, seed: Option<u64>) -> Result<Runner, Failure> {
     }
     let began = Instant::now();
     world.up()?;
-    ui::phase(
-        &format!("{} nodes for {}", world.nodes.len(), found.name),
-        began.elapsed(),
-    );
+    let nodes = match world.nodes.len() {
+        1 => "1 node".to_string(),
+        count => format!("{count} nodes"),
+    };
+    ui::phase(&format!("{nodes} for {}", found.name), began.elapsed());
     Ok(Runner::new(Arc::new(found.exercise.clone()), world, seed))
 }
 

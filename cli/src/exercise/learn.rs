@@ -12,7 +12,7 @@ use super::check::Verdict;
 use super::diagnosis;
 use super::model::{Ask, Step};
 use super::report::{Report, StepReport};
-use super::runner::{Runner, Timeline, Watch};
+use super::runner::{Runner, Watch};
 use super::world::World;
 use crate::failure::Failure;
 use crate::ui;
@@ -23,17 +23,17 @@ const GLANCE: Duration = Duration::from_secs(1);
 
 /// Where somebody is in an exercise; kept after every step.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Progress {
     pub step: usize,
     pub steps: usize,
     pub done: bool,
     pub exam: bool,
     pub seed: Option<u64>,
-    pub points: u32,
-    pub of: u32,
+    /// So many steps, from the first one on, have a moment before them to go back to.
+    pub kept: usize,
     /// Values that steps have captured.
     pub values: Vec<(String, String)>,
-    pub took_ms: u64,
     pub reports: Vec<StepReport>,
 }
 
@@ -51,6 +51,20 @@ impl Progress {
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
         let write = || fs::write(&new, text).and_then(|()| fs::rename(&new, &file));
         write().map_err(|error| Failure::io("write", &file, &error))
+    }
+
+    /// Got, and to be had, in the steps that are done.
+    pub fn points(&self) -> (u32, u32) {
+        let points = self.reports.iter().filter_map(|report| report.points);
+        points.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+    }
+
+    /// Before this step again; what comes after it is no more.
+    pub fn back(&mut self, to: usize) {
+        self.step = to;
+        self.done = false;
+        self.kept = to + 1;
+        self.reports.truncate(to);
     }
 }
 
@@ -70,7 +84,6 @@ pub struct Learner<'a> {
     pub runner: Runner,
     pub progress: Progress,
     lines: mpsc::Receiver<String>,
-    began: Instant,
     /// What was taken off this step's points.
     cost: u32,
 }
@@ -94,7 +107,6 @@ impl<'a> Learner<'a> {
             runner,
             progress,
             lines,
-            began: Instant::now(),
             cost: 0,
         }
     }
@@ -106,10 +118,15 @@ impl<'a> Learner<'a> {
         self.progress.steps = self.runner.exercise.steps.len();
         while self.progress.step < self.progress.steps {
             let index = self.progress.step;
-            let kept = self.runner.world.checkpoint(&checkpoint(index));
-            if let Err(error) = kept {
-                ui::note(&format!("lab back will not come back to this step: {error}"));
+            // A step that was broken off is half done by now, and its moment is there already.
+            if self.progress.kept <= index {
+                match self.runner.world.checkpoint(&checkpoint(index)) {
+                    Ok(()) => self.progress.kept = index + 1,
+                    Err(error) => ui::note(&format!("lab back will not come back to this step: {error}")),
+                }
             }
+            // From now on: whatever ends this program, it goes on here.
+            self.keep(&dir)?;
             let turn = self.step(index);
             // Whatever happened, nothing of the step stays broken.
             if let Err(why) = self.runner.leave() {
@@ -119,7 +136,6 @@ impl<'a> Learner<'a> {
                 Turn::Next => self.progress.step += 1,
                 Turn::Back => self.back(index),
                 Turn::Leave => {
-                    self.keep(&dir)?;
                     ui::lines(&format!(
                         "\nIt goes on at this step: {}",
                         ui::command(&format!("learn {}", self.name))
@@ -127,7 +143,6 @@ impl<'a> Learner<'a> {
                     return Ok(None);
                 }
             }
-            self.keep(&dir)?;
         }
         drop(watch);
         self.progress.done = true;
@@ -138,13 +153,11 @@ impl<'a> Learner<'a> {
     fn keep(&mut self, dir: &Path) -> Result<(), Failure> {
         let values = self.runner.vars.iter();
         self.progress.values = values.map(|(name, value)| (name.clone(), value.clone())).collect();
-        self.progress.took_ms += self.began.elapsed().as_millis() as u64;
-        self.began = Instant::now();
         self.progress.write(dir)
     }
 
     fn report(&self) -> Report {
-        let timeline: &Timeline = &self.runner.timeline;
+        let timeline = &self.runner.timeline;
         Report {
             schema: "lab.report/1",
             name: self.name.to_string(),
@@ -152,7 +165,7 @@ impl<'a> Learner<'a> {
             steps: self.progress.reports.clone(),
             timeline: timeline.moments(),
             took_ms: timeline.elapsed().as_millis() as u64,
-            points: Some((self.progress.points, self.progress.of)),
+            points: Some(self.progress.points()),
         }
     }
 
@@ -161,8 +174,7 @@ impl<'a> Learner<'a> {
         let began = Instant::now();
         match self.runner.world.restore(&checkpoint(to)) {
             Ok(()) => {
-                self.progress.step = to;
-                self.progress.reports.truncate(to);
+                self.progress.back(to);
                 ui::phase(&format!("back before step {}", to + 1), began.elapsed());
             }
             Err(error) => ui::note(&format!("it cannot go back: {error}")),
@@ -178,22 +190,21 @@ impl<'a> Learner<'a> {
             title: step.title.clone(),
             ..StepReport::default()
         };
-        ui::lines(&format!(
-            "\n── {} of {}: {}\n",
-            index + 1,
-            self.progress.steps,
-            step.title
-        ));
+        let heading = format!("\n── {} of {}: {}", index + 1, self.progress.steps, step.title);
+        ui::paragraphs(&heading);
         if let Err(why) = self.runner.enter(index) {
             ui::note(&why);
             return Turn::Leave;
         }
-        ui::paragraphs(&self.runner.vars.text(&step.say).unwrap_or_else(|why| why));
-        let mut points = step.points;
+        let say = self.runner.vars.text(&step.say).unwrap_or_else(|why| why);
+        if !say.is_empty() {
+            ui::paragraphs(&format!("\n{say}"));
+        }
+        let (mut points, mut of) = (0, step.points);
         if let Some(ask) = &step.ask {
-            self.progress.of += ask.points;
+            of += ask.points;
             match self.question(ask) {
-                Some(right) => self.progress.points += if right { ask.points } else { 0 },
+                Some(right) => points += if right { ask.points } else { 0 },
                 None => return Turn::Leave,
             }
         }
@@ -203,9 +214,8 @@ impl<'a> Learner<'a> {
         }
         let turn = self.work(index, &step, &mut report, began);
         if matches!(turn, Turn::Next) {
-            points = points.saturating_sub(self.cost);
-            self.progress.points += points;
-            self.progress.of += step.points;
+            points += step.points.saturating_sub(self.cost);
+            report.points = Some((points, of));
             report.green = true;
             report.took_ms = began.elapsed().as_millis() as u64;
             report.traffic = self.runner.traffic();
@@ -231,14 +241,13 @@ impl<'a> Learner<'a> {
         let mut last: Vec<Verdict> = Vec::new();
         let mut done = step.acts.is_empty();
         loop {
-            ui::lines(&format!(
-                "\n[Enter] {}  [s] a shell  [h] a hint  [w] why  [b] back  [q] leave",
-                if done || self.progress.exam {
-                    "look again"
-                } else {
-                    "run it"
-                }
-            ));
+            let enter = match done || self.progress.exam {
+                true => "look again",
+                false => "run it",
+            };
+            ui::lines("");
+            let enter = format!("[Enter] {enter}");
+            ui::choices(&[&enter, "[s] a shell", "[h] a hint", "[w] why", "[b] back", "[q] leave"]);
             let typed = match self.wait(step, done) {
                 Some(typed) => typed,
                 None => {
@@ -256,7 +265,7 @@ impl<'a> Learner<'a> {
                 "" | "c" | "r" => {
                     let run = typed.trim() == "r" || (typed.is_empty() && !done && !self.progress.exam);
                     if run && let Err(why) = self.perform(index, step) {
-                        ui::lines(&format!("    error: {why}"));
+                        ui::indented(&format!("error: {why}"));
                         self.why(&last);
                         continue;
                     }
@@ -283,7 +292,7 @@ impl<'a> Learner<'a> {
     fn tell(&self, verdicts: &[Verdict], report: &mut StepReport) {
         self.runner.note(verdicts);
         for verdict in verdicts {
-            ui::lines(&format!("    {}", line(verdict)));
+            ui::indented(&line(verdict));
             report.checks.retain(|check| check.id != verdict.id);
             report.checks.push(verdict.into());
         }
@@ -371,14 +380,14 @@ impl<'a> Learner<'a> {
     /// What is red, what was seen, and what the nodes say.
     fn why(&self, last: &[Verdict]) {
         for verdict in last.iter().filter(|verdict| !verdict.green) {
-            ui::lines(&format!("    {}: {}", verdict.id, verdict.saw));
+            ui::indented(&format!("{}: {}", verdict.id, verdict.saw));
         }
         let said = diagnosis::explain(&diagnosis::gather(&self.runner.world));
         for sentence in &said {
-            ui::lines(&format!("    {sentence}"));
+            ui::indented(sentence);
         }
         if said.is_empty() && last.iter().all(|verdict| verdict.green) {
-            ui::lines("    the nodes say nothing is wrong");
+            ui::indented("the nodes say nothing is wrong");
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::check::Verdict;
-use super::runner::Moment;
+use super::timeline::Moment;
 use super::traffic::Summary;
 
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +27,9 @@ pub struct StepReport {
     pub took_ms: u64,
     pub checks: Vec<CheckReport>,
     pub traffic: Option<Summary>,
+    /// Got, and to be had, by somebody who is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points: Option<(u32, u32)>,
     /// What went wrong apart from checks.
     pub error: Option<String>,
 }

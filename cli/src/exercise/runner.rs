@@ -1,16 +1,16 @@
 //! One run of an exercise: its values, the faults that it holds, its clients, and everything that happened, in order.
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use serde::Serialize;
 
 use super::act;
 use super::check::{self, Verdict};
 use super::model::{Act, Check, Choice, Exercise, Step};
+use super::timeline::{Kind, Timeline};
 use super::traffic::{Summary, Tally, Writers};
 use super::vars::Vars;
 use super::world::{DEAF, Hold, Outcome, World};
@@ -33,66 +33,6 @@ struct Held {
     text: String,
     /// None: the end of the step.
     until: Option<Instant>,
-}
-
-/// What happened, and when.
-#[derive(Clone)]
-pub struct Timeline {
-    began: Instant,
-    moments: Arc<Mutex<Vec<Moment>>>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct Moment {
-    pub at_ms: u64,
-    pub kind: Kind,
-    pub text: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    Step,
-    Act,
-    Fault,
-    Healed,
-    Green,
-    Red,
-    Leader,
-    WriteFailed,
-}
-
-impl Default for Timeline {
-    fn default() -> Timeline {
-        Timeline {
-            began: Instant::now(),
-            moments: Arc::default(),
-        }
-    }
-}
-
-impl Timeline {
-    pub fn note(&self, kind: Kind, text: impl Into<String>) {
-        self.note_at(Instant::now(), kind, text);
-    }
-
-    fn note_at(&self, at: Instant, kind: Kind, text: impl Into<String>) {
-        self.moments.lock().unwrap().push(Moment {
-            at_ms: at.saturating_duration_since(self.began).as_millis() as u64,
-            kind,
-            text: text.into(),
-        });
-    }
-
-    pub fn elapsed(&self) -> Duration {
-        self.began.elapsed()
-    }
-
-    pub fn moments(&self) -> Vec<Moment> {
-        let mut moments = self.moments.lock().unwrap().clone();
-        moments.sort_by_key(|moment| moment.at_ms);
-        moments
-    }
 }
 
 impl Runner {
@@ -131,7 +71,7 @@ impl Runner {
     /// Its values are known, its clients write.
     pub fn enter(&mut self, index: usize) -> Result<(), String> {
         let step = self.exercise.steps[index].clone();
-        self.timeline.note(Kind::Step, step.title.clone());
+        self.timeline.note(Kind::Step, format!("{}. {}", index + 1, step.title));
         if let Some((number, each)) = &step.each {
             self.vars.set("each", each.clone());
             self.vars.set("index", number.to_string());

@@ -41,10 +41,8 @@ impl Vars {
         let mut rest = text;
         let mut done = String::new();
         while let Some(at) = rest.find("v(") {
-            let before = rest[..at].chars().next_back();
             let (head, tail) = rest.split_at(at + 2);
-            // The end of another word, as in recv(.
-            if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+            if ends_in_a_word(&rest[..at]) {
                 done.push_str(head);
                 rest = tail;
                 continue;
@@ -90,9 +88,27 @@ impl Vars {
     }
 }
 
+/// Is what follows the end of another word, as in recv(? The letter of an escape is none: \n, \b and the like.
+fn ends_in_a_word(text: &str) -> bool {
+    let mut before = text.chars().rev();
+    let is_word = before.next().is_some_and(|c| c.is_alphanumeric() || c == '_');
+    // Two backslashes are one that means itself.
+    let is_escaped = before.take_while(|c| *c == '\\').count() % 2 == 1;
+    is_word && !is_escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_escape_is_no_part_of_a_word() {
+        let mut vars = Vars::default();
+        vars.set("x", "1");
+        let filled = |text: &str| vars.text(text).expect("known values");
+        assert_eq!(filled(r"a\nv(x)\bv(x)^v(x)v(x)"), r"a\n1\b1^11");
+        assert_eq!(filled(r"env(x) \\nv(x) \env(x) _v(x)"), r"env(x) \\nv(x) \env(x) _v(x)");
+    }
 
     #[test]
     fn values_are_put_in_and_the_shells_dollars_left() {

@@ -1,7 +1,7 @@
 //! `lab fault` and `lab heal` as they are typed: clap definitions only.
 use clap::{Args, Subcommand};
 
-use super::{At, Clock, DATA, Delay, Disk, Fault, Loss, Names, Narrow, Oneway, Partition, Rate, Span};
+use super::{At, Clock, DATA, Delay, Disk, Fault, Loss, Names, Narrow, Oneway, Partition, Rate, Slow, Span};
 use crate::args::Format;
 
 #[derive(Debug, Subcommand)]
@@ -66,6 +66,15 @@ pub enum FaultVerb {
     DiskFull(Directory),
     /// A directory's disk can only be read
     DiskRo(Directory),
+    /// What labnode's programs keep on a node's disk takes longer to be kept
+    DiskSlow {
+        nodes: Names,
+        /// Each sync by this
+        #[arg(long, value_name = "TIME", default_value = "200ms", allow_hyphen_values = true)]
+        by: Span,
+        #[command(flatten)]
+        lease: Lease,
+    },
     /// A node's clock is wrong, as labnode's programs see it
     Clock {
         nodes: Names,
@@ -183,6 +192,7 @@ impl FaultVerb {
             } => (Fault::Rate(Narrow { at, to, limit }), lease),
             FaultVerb::DiskFull(directory) => with(Fault::DiskFull, disk(directory)),
             FaultVerb::DiskRo(directory) => with(Fault::DiskRo, disk(directory)),
+            FaultVerb::DiskSlow { nodes: at, by, lease } => (Fault::DiskSlow(Slow { at, by }), lease),
             FaultVerb::Clock { nodes: at, by, lease } => (Fault::Clock(Clock { at, by }), lease),
             FaultVerb::Destroy { .. } | FaultVerb::Ls { .. } => return None,
         })

@@ -41,6 +41,8 @@ pub enum Fault {
     DiskFull(Disk),
     /// A directory's disk can only be read.
     DiskRo(Disk),
+    /// A node's disk takes this much longer to keep what it is to keep, for labnode's programs.
+    DiskSlow(Slow),
     /// A node's clock is wrong, for labnode's programs.
     Clock(Clock),
 }
@@ -105,6 +107,13 @@ pub struct Disk {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+pub struct Slow {
+    pub at: Names,
+    pub by: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Clock {
     pub at: Names,
     pub by: Span,
@@ -125,6 +134,7 @@ impl Fault {
             Fault::Loss(loss) => [Some(&loss.at), loss.to.as_ref()].into_iter().flatten().collect(),
             Fault::Rate(rate) => [Some(&rate.at), rate.to.as_ref()].into_iter().flatten().collect(),
             Fault::DiskFull(disk) | Fault::DiskRo(disk) => vec![&disk.at],
+            Fault::DiskSlow(slow) => vec![&slow.at],
             Fault::Clock(clock) => vec![&clock.at],
         };
         lists.into_iter().flat_map(|names| names.iter()).collect()
@@ -162,6 +172,7 @@ impl Fault {
             Fault::Rate(rate) => format!("lab fault rate {}{} --limit {}", rate.at, to(&rate.to), rate.limit),
             Fault::DiskFull(disk) => format!("lab fault disk-full {} --path {}", disk.at, disk.path),
             Fault::DiskRo(disk) => format!("lab fault disk-ro {} --path {}", disk.at, disk.path),
+            Fault::DiskSlow(slow) => format!("lab fault disk-slow {} --by {}", slow.at, slow.by),
             Fault::Clock(clock) => format!("lab fault clock {} --by {}", clock.at, clock.by),
             Fault::Kill(_) | Fault::Pause(_) | Fault::Stop(_) | Fault::Reboot(_) => format!("lab fault {self}"),
         }
@@ -183,6 +194,9 @@ impl Fault {
             Fault::DiskFull(disk) | Fault::DiskRo(disk) if !disk.path.starts_with('/') || disk.path == "/" => Err(
                 format!("{:?} is not a directory's path from the root on, below it", disk.path),
             ),
+            Fault::DiskSlow(Slow { by, .. }) if by.millis <= 0 => {
+                Err(format!("{by} makes no disk slower: write it as 200ms"))
+            }
             _ if self.nodes().is_empty() => Err("it names no node".into()),
             _ => Ok(()),
         }
@@ -214,6 +228,7 @@ impl fmt::Display for Fault {
             Fault::Rate(rate) => write!(f, "rate {}{} at most {}", rate.at, of(&rate.to), rate.limit),
             Fault::DiskFull(disk) => write!(f, "disk-full {} {}", disk.at, disk.path),
             Fault::DiskRo(disk) => write!(f, "disk-ro {} {}", disk.at, disk.path),
+            Fault::DiskSlow(slow) => write!(f, "disk-slow {} by {}", slow.at, slow.by),
             Fault::Clock(clock) => write!(f, "clock {} by {}", clock.at, clock.by),
         }
     }

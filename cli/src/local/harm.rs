@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::inside;
 use super::node::Node;
 use super::protocol::State;
-use crate::faults::{At, Fault};
+use crate::faults::{At, Fault, Span};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How long a node may take to be back.
@@ -85,8 +85,10 @@ esac
 const START: &str = r#"
 timeout 20 systemctl start "$1" || systemctl is-active "$1" | grep -q ^activ
 "#;
-const CLOCK: &str =
-    "mkdir -p /run/lab && printf '%s\\n' \"$1\" > /run/lab/clock.new && mv /run/lab/clock.new /run/lab/clock";
+/// What labnode's programs are to believe: a file's name, and milliseconds.
+const PRETEND: &str = r#"
+mkdir -p /run/lab && printf '%s\n' "$2" > "/run/lab/$1.new" && mv "/run/lab/$1.new" "/run/lab/$1"
+"#;
 
 impl Node {
     pub async fn harm(self: &Arc<Node>, fault: &Fault) -> io::Result<()> {
@@ -105,10 +107,8 @@ impl Node {
             Fault::Reboot(_) => self.must(&["systemctl", "reboot"]).await,
             Fault::DiskFull(disk) => self.disk("full", &disk.path).await,
             Fault::DiskRo(disk) => self.disk("ro", &disk.path).await,
-            Fault::Clock(clock) => {
-                let millis = clock.by.millis.to_string();
-                self.script(CLOCK, &[&millis]).await
-            }
+            Fault::DiskSlow(slow) => self.pretend("disk-slow", slow.by).await,
+            Fault::Clock(clock) => self.pretend("clock", clock.by).await,
             _ => Ok(()),
         }
     }
@@ -125,6 +125,7 @@ impl Node {
             }
             Fault::Pause(_) => self.freeze(false).await,
             Fault::DiskFull(disk) | Fault::DiskRo(disk) => self.disk("mend", &disk.path).await,
+            Fault::DiskSlow(_) => self.must(&["rm", "-f", "/run/lab/disk-slow"]).await,
             Fault::Clock(_) => self.must(&["rm", "-f", "/run/lab/clock"]).await,
             _ => Ok(()),
         }
@@ -141,6 +142,10 @@ impl Node {
             // Its cluster may need more than this node.
             Err(_) => Ok(()),
         }
+    }
+
+    async fn pretend(&self, file: &str, by: Span) -> io::Result<()> {
+        self.script(PRETEND, &[file, &by.millis.to_string()]).await
     }
 
     async fn disk(&self, verb: &str, dir: &str) -> io::Result<()> {

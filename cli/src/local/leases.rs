@@ -223,6 +223,7 @@ fn per_node(fault: &Fault) -> Vec<Fault> {
         match &mut one {
             Fault::Kill(own) | Fault::Pause(own) | Fault::Stop(own) | Fault::Reboot(own) => own.at = at,
             Fault::DiskFull(own) | Fault::DiskRo(own) => own.at = at,
+            Fault::DiskSlow(own) => own.at = at,
             Fault::Clock(own) => own.at = at,
             _ => {}
         }

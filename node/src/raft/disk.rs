@@ -8,10 +8,17 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::wal::{Request, SharedWriter, Writer};
+use crate::pretend::Pretended;
+
+/// Milliseconds that a sync takes longer than it does: `lab fault disk-slow` leaves them there.
+static SLOW: Pretended = Pretended::new("/run/lab/disk-slow");
+/// A disk that is well again is noticed so soon.
+const LOOK: Duration = Duration::from_millis(100);
 
 pub trait Disk: Send + Sync + 'static {
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
@@ -79,6 +86,7 @@ impl Disk for OsDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        slowly();
         fs::File::open(dir)?.sync_all()
     }
 
@@ -141,7 +149,20 @@ impl File for OsFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        slowly();
         self.0.sync_data()
+    }
+}
+
+/// Waits where the kernel would have the caller wait for a disk that is slow.
+fn slowly() {
+    let began = Instant::now();
+    loop {
+        let slow = Duration::from_millis(u64::try_from(SLOW.get()).unwrap_or(0));
+        match slow.checked_sub(began.elapsed()) {
+            Some(rest) if !rest.is_zero() => std::thread::sleep(rest.min(LOOK)),
+            _ => return,
+        }
     }
 }
 

@@ -164,6 +164,59 @@ fn nodes_units_disks_and_clocks_are_harmed_and_mended() {
 }
 
 #[test]
+fn one_slow_disk_of_three_holds_no_write_up_and_two_do() {
+    let lab = Lab::new();
+    lab.write("lab.yaml", "num_instances: 3\n");
+    lab.ok(&["up"]);
+    // Waits for a leader that the others have heard of, too.
+    let leader = eventually("there is a leader", || {
+        let text = lab.on("core-01", "etcdctl member list || true");
+        let line = text.lines().find(|line| line.ends_with("isLeader=true"))?;
+        let name = line.split("name=").nth(1)?.split(' ').next()?;
+        Some(name.to_string())
+    });
+    let other = if leader == "core-01" { "core-02" } else { "core-01" };
+    // Seconds that writes take, one after the other.
+    let writes = || {
+        let line = "for i in 1 2 3 4 5; do curl -sS -o /dev/null -w '%{time_total} ' -X PUT -d value=x \
+                    http://127.0.0.1:2379/v2/keys/a; done";
+        let text = lab.on(&leader, line);
+        let times = text.split_whitespace().map(|time| time.parse().expect("a time"));
+        times.collect::<Vec<f64>>()
+    };
+    // What the longest of a node's last syncs took.
+    let sync = |node: &str| {
+        let text = lab.on(node, "curl -sS http://127.0.0.1:2379/metrics | grep 'fsync.*\"0.99\"'");
+        let seconds: Option<f64> = text.split_whitespace().last().and_then(|number| number.parse().ok());
+        seconds.expect("a number")
+    };
+    let slow = |node: &str| {
+        lab.ok(&["fault", "disk-slow", node, "--by", "700ms"]);
+        // Of what it pretends a program hears within a moment.
+        eventually("its syncs are slow", || {
+            writes();
+            (sync(node) >= 0.7f64).then_some(())
+        });
+    };
+    let quickest = |times: &[f64]| times.iter().copied().fold(f64::MAX, f64::min);
+
+    // Each of these alone: the two others are a quorum.
+    for node in [other, leader.as_str()] {
+        slow(node);
+        let times = writes();
+        assert!(quickest(&times) < 0.7, "only {node} is slow: {times:?}");
+        lab.ok(&["heal"]);
+        lab.on(node, "test ! -e /run/lab/disk-slow");
+    }
+
+    lab.ok(&["fault", "disk-slow", &format!("{leader},{other}"), "--by", "700ms"]);
+    eventually("two are slow", || (quickest(&writes()) >= 0.7).then_some(()));
+    lab.ok(&["heal"]);
+    eventually("none is slow", || (quickest(&writes()) < 0.7).then_some(()));
+    lab.gone();
+}
+
+#[test]
 fn what_cannot_be_had_is_refused_and_leaves_nothing() {
     let lab = Lab::bare(1);
     lab.ok(&["up"]);
@@ -181,6 +234,11 @@ fn what_cannot_be_had_is_refused_and_leaves_nothing() {
             "nosuch.service not loaded",
         ),
         (&["fault", "delay", "core-01", "--by", "5"][..], 2, "is no time"),
+        (
+            &["fault", "disk-slow", "core-01", "--by", "-1s"][..],
+            2,
+            "makes no disk slower",
+        ),
         (
             &["fault", "disk-full", "core-01", "--path", "relative"][..],
             2,

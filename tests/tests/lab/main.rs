@@ -5,6 +5,7 @@ mod changes;
 mod faults;
 mod fleet;
 mod fleetctl;
+mod learn;
 mod limits;
 mod refusals;
 mod rootless;

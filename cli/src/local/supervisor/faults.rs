@@ -143,7 +143,13 @@ impl Supervisor {
             .first()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is no node of this lab")))?;
         let command = ["sh", "-c", LOGIN, "lab", user];
-        let output = inside::run(node.runs().await?, &command, script.as_bytes(), limit).await?;
+        let pid = node.runs().await?;
+        // Who asked says nothing more: what comes is its end, and nobody is left who wants the script done.
+        let stream = &mut client.0;
+        let gone = async {
+            let _ = stream.read(&mut [0; 1]).await;
+        };
+        let output = inside::run_for(pid, &command, script.as_bytes(), limit, gone).await?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         client
             .say(&Event::Output {

@@ -1,0 +1,251 @@
+//! Exercises with somebody at a terminal: steps on Enter or by hand, going away in the middle, going on, going back.
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use corelab_tests::lab::Lab;
+use corelab_tests::terminal::Terminal;
+use corelab_tests::{eventually, tools};
+use rustix::process::Signal;
+
+/// The second step is in the middle of its work, with its fault in force, until there is a file `go`.
+const EXERCISE: &str = "\
+lab: 1
+title: Three files
+time: 1m
+topology: { num_instances: 1, bare: true }
+steps:
+- id: one
+  title: The first file
+  say: |
+    Running text is wrapped where the window ends, and this sentence is longer than the window of the test is wide.
+  do: [ { at: core-01, run: touch one } ]
+  check: [ { id: one, at: core-01, file: { path: /home/core/one }, within: 2s, why: \"The file is not there yet, and this is why it is red, in words.\" } ]
+- id: two
+  title: The second file, with a wrong clock
+  do:
+  - { fault: { clock: { at: core-01, by: 2h } } }
+  - { at: core-01, run: \"touch busy; until test -e go; do sleep 0.1; done; touch two\", timeout: 110s }
+  check: [ { id: two, at: core-01, file: { path: /home/core/two } } ]
+- id: three
+  title: The third file
+  do: [ { at: core-01, run: touch three } ]
+  check: [ { id: three, at: core-01, file: { path: /home/core/three } } ]
+";
+/// The last thing that is shown before somebody's turn.
+const TURN: &str = "[q] leave";
+
+/// The exercise, its lab, and somebody who does it.
+struct Lesson {
+    lab: Lab,
+    place: PathBuf,
+}
+
+impl Lesson {
+    #[track_caller]
+    fn new() -> Lesson {
+        let lab = Lab::new();
+        fs::create_dir_all(lab.dir().join("labs/01-files")).expect("make the exercise's folder");
+        lab.write("labs/01-files/lab.yaml", EXERCISE);
+        let place = lab.state().join("lab/learn/01-files");
+        Lesson { lab, place }
+    }
+
+    /// `lab learn` on a terminal.
+    #[track_caller]
+    fn learn(&self, columns: u16) -> Terminal {
+        let mut command = Command::new(tools::lab());
+        self.lab.surround(&mut command);
+        command.args(["learn", "files"]).env("NO_COLOR", "1");
+        Terminal::spawn(command, columns)
+    }
+
+    /// In the exercise's lab, as from another shell.
+    fn inside(&self, words: &[&str]) -> Output {
+        let mut command = self.lab.command(tools::lab());
+        tools::run(command.args(words).current_dir(&self.place))
+    }
+
+    /// Does this line of shell succeed on the node?
+    fn holds(&self, line: &str) -> bool {
+        self.inside(&["ssh", "core-01", "--", line]).status.success()
+    }
+
+    fn back(&self, step: &[&str]) -> Output {
+        self.lab.lab(&[&["back", "files"], step].concat())
+    }
+
+    fn faults(&self) -> String {
+        String::from_utf8_lossy(&self.inside(&["fault", "ls"]).stdout).into_owned()
+    }
+
+    /// Up to the middle of the second step.
+    #[track_caller]
+    fn in_the_middle(&self) -> Terminal {
+        let mut terminal = self.learn(100);
+        terminal.until(TURN);
+        terminal.type_in("\r");
+        terminal.until("ok one");
+        terminal.until("2 of 3");
+        terminal.until(TURN);
+        terminal.type_in("\r");
+        eventually("the second step is at work", || {
+            self.holds("test -e busy").then_some(())
+        });
+        assert!(self.faults().contains("clock core-01"), "{}", self.faults());
+        terminal
+    }
+
+    /// After it was broken off: nothing of the step goes on, and the exercise does, where it was.
+    #[track_caller]
+    fn goes_on(&self) {
+        eventually("the fault is undone", || {
+            (!self.faults().contains("clock")).then_some(())
+        });
+        assert!(self.holds("test ! -e /run/lab/clock"));
+        eventually("its command has ended", || {
+            self.holds("! pgrep -f '[b]ash --login -s'").then_some(())
+        });
+
+        let mut terminal = self.learn(100);
+        terminal.until("01-files: on at step 2");
+        terminal.until("2 of 3");
+        terminal.until(TURN);
+        assert!(self.holds("touch go"));
+        terminal.type_in("\r");
+        terminal.until("ok two");
+        terminal.until("3 of 3");
+        terminal.until(TURN);
+        terminal.type_in("\r");
+        terminal.until("ok three");
+        terminal.until("3 of 3 steps green");
+        terminal.until("3 of 3 points");
+        terminal.until("report.html");
+        assert!(terminal.wait().success(), "{}", terminal.shown());
+        let page = fs::read_to_string(self.place.join("report.html")).expect("the report");
+        // All of it, with the step that was broken off twice.
+        for (title, times) in [("1. The first file", 1), ("2. The second file, with a wrong clock", 2)] {
+            let count = page.matches(&format!("<title>{title}</title>")).count();
+            assert_eq!(count, times, "{title}: {page}");
+        }
+        assert!(page.contains("<title>away "), "{page}");
+        self.left_nothing();
+    }
+
+    #[track_caller]
+    fn left_nothing(&self) {
+        let learn = self.lab.state().join("lab/learn").display().to_string();
+        let left: Vec<String> = self.lab.leftovers().into_iter().filter(|what| *what != learn).collect();
+        assert_eq!(left, Vec::<String>::new(), "the exercise has left this");
+    }
+}
+
+impl Drop for Lesson {
+    fn drop(&mut self) {
+        if self.place.join(".lab").exists() {
+            let _ = self.inside(&["destroy", "-f"]);
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_in_the_middle_of_a_step_undoes_its_fault_and_it_goes_on_there() {
+    let lesson = Lesson::new();
+    let mut terminal = lesson.in_the_middle();
+    terminal.type_in("\u{3}");
+    terminal.wait();
+    lesson.goes_on();
+}
+
+#[test]
+fn a_terminal_that_is_closed_in_the_middle_of_a_step_undoes_its_fault() {
+    let lesson = Lesson::new();
+    let mut terminal = lesson.in_the_middle();
+    terminal.close();
+    terminal.wait();
+    lesson.goes_on();
+}
+
+#[test]
+fn sigkill_in_the_middle_of_a_step_undoes_its_fault() {
+    let lesson = Lesson::new();
+    let mut terminal = lesson.in_the_middle();
+    terminal.signal(Signal::KILL);
+    terminal.wait();
+    lesson.goes_on();
+}
+
+#[test]
+fn what_is_done_in_another_shell_is_noticed_and_going_back_brings_the_moment_before() {
+    let lesson = Lesson::new();
+    let mut terminal = lesson.learn(100);
+    terminal.until(TURN);
+    assert!(lesson.holds("touch one"));
+    terminal.until("it is done");
+    terminal.until("ok one");
+    terminal.until("2 of 3");
+    terminal.until(TURN);
+    // Broken off half way: the moment before the step is not that of going on.
+    assert!(lesson.holds("touch half"));
+    terminal.type_in("q\r");
+    terminal.until("It goes on at this step");
+    assert!(terminal.wait().success());
+    let mut terminal = lesson.learn(100);
+    terminal.until("on at step 2");
+    terminal.until(TURN);
+    terminal.type_in("q\r");
+    terminal.wait();
+    let said = tools::outputs(&lesson.back(&["2"]));
+    assert!(said.contains("back before step 2"), "{said}");
+    assert!(lesson.holds("test -e one && test ! -e half"));
+
+    let said = tools::outputs(&lesson.back(&[]));
+    assert!(said.contains("back before step 1"), "{said}");
+    assert!(lesson.holds("test ! -e one"));
+    let mut terminal = lesson.learn(100);
+    terminal.until("on at step 1");
+    terminal.until("1 of 3");
+    terminal.until(TURN);
+    terminal.type_in("\r");
+    terminal.until("ok one");
+    terminal.until("2 of 3");
+    terminal.until(TURN);
+    // And from within.
+    terminal.type_in("b\r");
+    terminal.until("back before step 1");
+    terminal.until("1 of 3");
+    terminal.until(TURN);
+    assert!(lesson.holds("test ! -e one"));
+}
+
+#[test]
+fn a_narrow_window_gets_no_longer_lines_and_no_colour() {
+    let lesson = Lesson::new();
+    let mut terminal = lesson.learn(60);
+    terminal.until(TURN);
+    // Red, and explained.
+    terminal.type_in("c\r");
+    terminal.until("RED one");
+    terminal.until(TURN);
+    for typed in ["w\r", "h\r", "s\r", "?\r", "r\r"] {
+        terminal.type_in(typed);
+        terminal.until(TURN);
+    }
+    terminal.type_in("q\r");
+    terminal.until("It goes on at this step");
+    terminal.wait();
+    let shown = terminal.shown();
+    assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    let state = lesson.lab.state().display().to_string();
+    let long: Vec<&str> = shown
+        .lines()
+        // A command stays in one piece, so that it can be copied.
+        .filter(|line| !line.contains(" $ ") && !line.contains(&state) && !line.contains("/lab "))
+        .filter(|line| line.trim_end().chars().count() > 60)
+        .collect();
+    assert_eq!(long, Vec::<&str>::new(), "{shown}");
+    let running = shown
+        .lines()
+        .filter(|line| line.contains("Running text is wrapped where the window ends"));
+    assert_eq!(running.count(), 1, "{shown}");
+}
