@@ -114,7 +114,7 @@ impl Walk {
         eventually(&format!("{units:?} are {state}"), || {
             let table = self.types(node, "fleetctl list-units --no-legend --fields=unit,active,sub");
             let line = |unit: &&str| table.lines().any(|line| words(line) == format!("{unit} {state}"));
-            units.iter().all(|unit| line(unit)).then_some(())
+            units.iter().all(line).then_some(())
         });
     }
 
