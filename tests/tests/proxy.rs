@@ -9,7 +9,7 @@ use corelab_tests::http::{self, Conn, Watch};
 use corelab_tests::process::Process;
 use corelab_tests::services::Finder;
 use corelab_tests::writers::Writers;
-use corelab_tests::{eventually, tools};
+use corelab_tests::{eventually, ports, tools};
 
 fn initial_cluster(cluster: &Cluster) -> String {
     let members = http::ask(cluster.members[0].client, "GET", "/v2/members", None)
@@ -154,6 +154,32 @@ fn all_members_gone_is_said_and_over_as_soon_as_one_is_back() {
     cluster.members[0].restart();
     wait_endpoints(finder.client(), 1);
     assert_eq!(get().status, 200);
+}
+
+#[test]
+fn a_member_that_has_moved_is_found_long_before_the_next_refresh() {
+    let nobody = ports::claim();
+    let mut cluster = Setup::members(1).prepare();
+    let args = cluster.members[0].args.clone();
+    let elsewhere = format!("http://127.0.0.1:{}", nobody.number);
+    cluster.members[0]
+        .args
+        .extend(["--advertise-client-urls".into(), elsewhere]);
+    cluster.members[0].restart();
+    let list = initial_cluster(&cluster);
+    let never = ["--proxy-refresh-interval", "86400000"];
+    let finder = Finder::new(
+        "proxy",
+        &[&["--proxy", "on", "--initial-cluster", &list], &never[..]].concat(),
+    );
+    let _process = finder.start(cluster.dir.path());
+    wait_endpoints(finder.client(), 1);
+    let get = || http::ask(finder.client(), "GET", "/v2/keys/", None).expect("an answer");
+    assert_eq!(get().status, 502);
+    cluster.members[0].kill9();
+    cluster.members[0].args = args;
+    cluster.members[0].restart();
+    eventually("the proxy finds it", || (get().status == 200).then_some(()));
 }
 
 #[test]

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// An address taken, at which nobody is let in yet: who connects is refused rather than kept waiting.
 pub struct Bound {
     socket: socket2::Socket,
-    address: SocketAddr,
+    pub address: SocketAddr,
     pub https: bool,
 }
 

@@ -22,6 +22,8 @@ coreos:
       command: start
 ";
 
+const NODES: [&str; 3] = ["core-01", "core-02", "core-03"];
+
 fn lab(nodes: u8) -> Lab {
     let lab = Lab::with_user_data(Who::Root, nodes, USER_DATA);
     lab.ok(&["up"]);
@@ -80,7 +82,7 @@ const SLEEPS: (&str, &str, &str) = ("Service", "ExecStart", "/bin/sh -c \"echo I
 #[test]
 fn units_signals_and_machines_of_a_real_cluster() {
     let lab = lab(3);
-    let nodes = ["core-01", "core-02", "core-03"];
+    let nodes = NODES;
     let ids = names(&lab, &nodes);
     let node_of = |id: &str| ids.iter().find(|(known, _)| known == id).expect("a node of ours").1;
     let id_of = |node: &str| {
@@ -291,6 +293,55 @@ fn unit_files_are_where_the_settings_want_them() {
     assert_eq!(ask(&lab, node, "DELETE", "/units/one.service", "").0, 204);
     eventually("the file is gone", || {
         lab.on(node, "ls /run/elsewhere/units").is_empty().then_some(())
+    });
+    lab.gone();
+}
+
+#[test]
+fn behind_proxies_fleet_answers_soon_after_the_only_member_can_be_reached() {
+    let lab = Lab::new();
+    let nodes = "nodes: {core-01: {user_data: member}, core-02: {user_data: proxy}, core-03: {user_data: proxy}}";
+    lab.write("lab.yaml", &format!("num_instances: 3\n{nodes}\n"));
+    let data = |etcd: &str| {
+        let units = USER_DATA.split_once("  fleet:\n").expect("a section").1;
+        format!(
+            "#cloud-config\ncoreos:\n  etcd2:\n    initial-cluster: core-01=http://172.17.8.101:2380\n{etcd}  fleet:\n{units}"
+        )
+    };
+    let listens = "    listen-client-urls: http://0.0.0.0:2379,http://0.0.0.0:4001\n";
+    let peers = "    name: core-01
+    initial-advertise-peer-urls: http://$private_ipv4:2380
+    listen-peer-urls: http://$private_ipv4:2380
+";
+    lab.write("proxy", &data(&format!("    proxy: on\n{listens}")));
+    // As by default: its clients are told localhost, which is another machine for each of them.
+    lab.write("member", &data(peers));
+    lab.ok(&["up"]);
+    let answers = |node: &str| {
+        eventually("fleet answers", || {
+            (ask(&lab, node, "GET", "/machines", "").0 == 200).then_some(())
+        })
+    };
+    answers("core-01");
+    eventually("the proxy says what is wrong", || {
+        let log = lab.on("core-02", "sudo journalctl -u etcd2 --no-pager");
+        log.contains("leads to this proxy itself").then_some(())
+    });
+    for node in ["core-02", "core-03"] {
+        let (status, said) = ask(&lab, node, "GET", "/machines", "");
+        assert_eq!(status, 503, "{said}");
+        assert!(said.contains("fleet server unable to communicate with etcd"), "{said}");
+    }
+    let right = format!("{peers}{listens}    advertise-client-urls: http://$private_ipv4:2379\n");
+    lab.write("member", &data(&right));
+    lab.ok(&["reload", "--provision", "core-01"]);
+    let up = std::time::Instant::now();
+    NODES.iter().for_each(|node| answers(node));
+    // A proxy looks at members that answer every 30 seconds, and every second while none does.
+    assert!(up.elapsed().as_secs() < 15, "{:?}", up.elapsed());
+    eventually("all machines are there", || {
+        let machines = get(&lab, "core-03", "/machines");
+        (machines["machines"].as_array()?.len() == 3).then_some(())
     });
     lab.gone();
 }

@@ -1,9 +1,11 @@
 //! Which endpoints there are and which of them answer.
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
+use reqwest::Url;
 use tokio::time::{Instant, sleep};
 
 use super::write;
@@ -12,7 +14,7 @@ use crate::etcd::cluster::MemberInfo;
 use crate::etcd::config::Proxy;
 use crate::log;
 
-/// How often to look for members while no endpoint is known.
+/// How often to look for members while no endpoint answers.
 const IMPATIENT: Duration = Duration::from_secs(1);
 /// How long a peer has to name the members.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -28,10 +30,12 @@ pub struct Director {
     pub client: reqwest::Client,
     endpoints: Mutex<Vec<Endpoint>>,
     failure_wait: Duration,
+    /// Where this proxy lets clients in.
+    own: Vec<SocketAddr>,
 }
 
 impl Director {
-    pub fn new(config: &Proxy, tls: rustls::ClientConfig) -> Result<Director, String> {
+    pub fn new(config: &Proxy, own: Vec<SocketAddr>, tls: rustls::ClientConfig) -> Result<Director, String> {
         let limit = |time: Duration| Some(time).filter(|time| !time.is_zero());
         let mut builder = reqwest::Client::builder()
             .use_preconfigured_tls(tls)
@@ -51,6 +55,7 @@ impl Director {
             client,
             endpoints: Mutex::default(),
             failure_wait: config.failure_wait,
+            own,
         })
     }
 
@@ -106,10 +111,24 @@ impl Director {
 
     /// Asks the peers for the members again and again, and remembers both.
     pub async fn follow(self: Arc<Self>, mut peer_urls: Vec<String>, file: PathBuf, interval: Duration) {
+        let mut told: Vec<String> = Vec::new();
+        let mut silent = String::new();
         loop {
             match self.members(&peer_urls).await {
                 Ok(members) => {
-                    self.replace(members.iter().flat_map(|member| member.client_urls.iter()));
+                    let all = members.iter().flat_map(|member| member.client_urls.clone());
+                    let (ours, others): (Vec<String>, Vec<String>) = all.partition(|url| leads_to(&self.own, url));
+                    self.replace(&others);
+                    if !ours.is_empty() && ours != told {
+                        log::warning!(
+                            "proxy",
+                            "a member tells its clients {}, which leads to this proxy itself and is left out: \
+                             give it --advertise-client-urls that others reach",
+                            ours.join(",")
+                        );
+                    }
+                    told = ours;
+                    silent.clear();
                     let mut found: Vec<String> = members.into_iter().flat_map(|member| member.peer_urls).collect();
                     found.sort();
                     if !found.is_empty() && found != peer_urls {
@@ -120,10 +139,21 @@ impl Director {
                         peer_urls = found;
                     }
                 }
-                Err(why) => log::warning!("proxy", "no peer names the members: {why}"),
+                Err(why) if why == silent => {}
+                Err(why) => {
+                    log::warning!("proxy", "no peer names the members: {why}");
+                    silent = why;
+                }
             }
-            let none = self.endpoints.lock().unwrap().is_empty();
-            sleep(if none { IMPATIENT.min(interval) } else { interval }.max(PROBE)).await;
+            let next = Instant::now() + interval;
+            loop {
+                let left = next.saturating_duration_since(Instant::now());
+                sleep(left.min(IMPATIENT).max(PROBE)).await;
+                // Members that are known and do not answer may have moved.
+                if Instant::now() >= next || self.available().is_empty() {
+                    break;
+                }
+            }
         }
     }
 
@@ -142,8 +172,8 @@ impl Director {
     }
 
     /// Keeps what is known of the endpoints that stay; new ones come behind them, in random order.
-    fn replace<'a>(&self, urls: impl Iterator<Item = &'a String>) {
-        let mut urls: Vec<&String> = urls.collect();
+    fn replace(&self, urls: &[String]) {
+        let mut urls: Vec<&String> = urls.iter().collect();
         urls.shuffle(&mut rand::rng());
         let mut endpoints = self.endpoints.lock().unwrap();
         endpoints.retain(|endpoint| urls.contains(&&endpoint.url));
@@ -154,6 +184,45 @@ impl Director {
                     failed: None,
                 });
             }
+        }
+    }
+}
+
+/// Whether who asks there asks one of these listeners.
+fn leads_to(own: &[SocketAddr], url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let local = host == "localhost";
+    let ip: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    let loopback = local || ip.is_some_and(|ip| ip.is_loopback());
+    own.iter().any(|own| {
+        let at = own.ip();
+        let there = ip == Some(at) || loopback && at.is_unspecified() || local && at.is_loopback();
+        there && url.port_or_known_default() == Some(own.port())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_members_localhost_is_not_taken_for_the_member() {
+        let own = |text: &str| [text.parse().unwrap()];
+        for (listens, url, ours) in [
+            ("0.0.0.0:2379", "http://localhost:2379", true),
+            ("0.0.0.0:2379", "http://127.0.0.1:2379", true),
+            ("127.0.0.1:2379", "http://localhost:2379", true),
+            ("[::]:2379", "https://[::1]:2379", true),
+            ("172.17.8.102:2379", "http://172.17.8.102:2379", true),
+            ("0.0.0.0:80", "http://localhost", true),
+            ("0.0.0.0:2379", "http://localhost:4001", false),
+            ("0.0.0.0:2379", "http://172.17.8.101:2379", false),
+            ("172.17.8.102:2379", "http://localhost:2379", false),
+            ("127.0.0.1:2379", "http://127.0.0.2:2379", false),
+            ("0.0.0.0:2379", "localhost", false),
+        ] {
+            assert_eq!(leads_to(&own(listens), url), ours, "{listens} {url}");
         }
     }
 }

@@ -83,7 +83,8 @@ pub async fn start(config: &Config, security: &Security, clients: Vec<Bound>) ->
             found
         }
     };
-    let director = Arc::new(Director::new(&config.proxy, security.peer_tls()?)?);
+    let own = clients.iter().map(|bound| bound.address).collect();
+    let director = Arc::new(Director::new(&config.proxy, own, security.peer_tls()?)?);
     tokio::spawn(director.clone().follow(peer_urls, file, config.proxy.refresh_interval));
     let readonly = config.proxy.mode == ProxyMode::Readonly;
     for bound in clients {
