@@ -56,29 +56,40 @@ done
 pub async fn save(dir: &Path, nodes: &[Arc<Node>]) -> io::Result<()> {
     let making = dir.with_extension("new");
     let _ = fs::remove_dir_all(&making);
-    for node in nodes.iter().filter(|node| node.disk.exists()) {
+    fs::create_dir_all(&making)?;
+    let nodes: Vec<Arc<Node>> = nodes.iter().filter(|node| node.disk.exists()).cloned().collect();
+    let mut running = Vec::new();
+    for node in &nodes {
         let place = making.join(&node.spec.name);
         fs::create_dir_all(&place)?;
-        let runs = node.runs().await;
-        if let Ok(pid) = &runs {
-            let units = inside::must(*pid, UNITS, PATIENCE).await?;
+        if let Ok(pid) = node.runs().await {
+            running.push(node.clone());
+            let units = inside::must(pid, UNITS, PATIENCE).await?;
             let names: Vec<&str> = units
                 .lines()
                 .filter_map(|line| line.split_whitespace().next())
                 .collect();
             fs::write(place.join("units"), names.join("\n") + "\n")?;
-            let packed = inside::run(*pid, PACK, b"", PATIENCE).await?;
+            let packed = inside::run(pid, PACK, b"", PATIENCE).await?;
             fs::write(place.join("run.tar"), packed.stdout)?;
-            node.freeze(true).await?;
         }
-        let copied = copy(&node.disk.upper(), &place.join("upper")).await;
-        if runs.is_ok() {
-            node.freeze(false).await?;
-        }
-        copied?;
     }
+    // All stand still before the first is copied: what one of them has heard of another is then in both copies. A member
+    // must not come back to a cluster that has forgotten what it knows to be decided.
+    let stopped = each(&running, |node| async move { node.freeze(true).await }).await;
+    let copied = match stopped {
+        Ok(()) => {
+            each(&nodes, |node| {
+                let to = making.join(&node.spec.name).join("upper");
+                async move { copy(&node.disk.upper(), &to).await }
+            })
+            .await
+        }
+        error => error,
+    };
+    each(&running, |node| async move { node.freeze(false).await }).await?;
+    copied?;
     let _ = fs::remove_dir_all(dir);
-    fs::create_dir_all(&making)?;
     fs::rename(making, dir)
 }
 
@@ -132,15 +143,17 @@ pub async fn restore(dir: &Path, nodes: &[Arc<Node>]) -> io::Result<()> {
     .await
 }
 
+/// With all of them at once; returns when it is over with each.
 async fn each<F>(nodes: &[Arc<Node>], act: impl Fn(Arc<Node>) -> F) -> io::Result<()>
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
     let all: Vec<_> = nodes.iter().cloned().map(|node| tokio::spawn(act(node))).collect();
+    let mut result = Ok(());
     for one in all {
-        one.await.map_err(io::Error::other)??;
+        result = result.and(one.await.map_err(io::Error::other).flatten());
     }
-    Ok(())
+    result
 }
 
 /// With owners, attributes and holes.

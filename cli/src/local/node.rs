@@ -84,6 +84,8 @@ struct Running {
     _netns: Netns,
     since: Instant,
     notify: UnixDatagram,
+    /// systemd has said that it is done with starting.
+    settled: watch::Sender<bool>,
     /// Which of its limits do not hold, and why.
     unlimited: String,
 }
@@ -256,6 +258,7 @@ impl Node {
             _netns: netns,
             since,
             notify: UnixDatagram::from_std(notify)?,
+            settled: watch::channel(false).0,
             unlimited,
         })
     }
@@ -298,9 +301,10 @@ impl Node {
     async fn attend(self: Arc<Node>, running: &Arc<Running>) -> io::Result<Exit> {
         let (console, log) = (running.clone(), self.log());
         let printing = tokio::spawn(async move { console.console.run(&log).await });
+        let others = async { tokio::join!(running.listen(), self.become_ready(running.clone())) };
         let exit = tokio::select! {
             exit = running.ended() => exit,
-            () = self.become_ready(running.clone()) => running.ended().await,
+            _ = others => running.ended().await,
         };
         running.console.hang_up();
         let _ = timeout(GRACE, printing).await;
@@ -451,15 +455,21 @@ impl std::ops::Deref for Attached {
 }
 
 impl Running {
-    /// Returns when systemd has said that it is done with starting.
-    async fn settled(&self) {
+    /// Takes what systemd says for as long as it lives: it tells of every job that takes long, three times a second, and
+    /// stands still once ten of its words wait to be heard.
+    async fn listen(&self) {
         let mut buffer = [0; 4096];
         while let Ok(length) = self.notify.recv(&mut buffer).await {
             let mut lines = buffer[..length].split(|byte| *byte == b'\n');
             if lines.any(|line| line == b"READY=1") {
-                return;
+                self.settled.send_replace(true);
             }
         }
+    }
+
+    /// Returns when systemd has said that it is done with starting.
+    async fn settled(&self) {
+        let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
     }
 
     async fn ended(&self) -> io::Result<Exit> {

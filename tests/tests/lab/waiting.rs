@@ -1,6 +1,7 @@
 //! A node that is not ready: what is said of it, for how long, and that it can be used meanwhile.
 use std::io::Read;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use corelab_tests::lab::{Lab, Who};
 use corelab_tests::process::kill;
@@ -60,5 +61,31 @@ coreos:
     lab.on("core-01", "sudo touch /run/go");
     assert!(lab.ok(&["up"]).contains("ready: 1 of 1"));
     assert_eq!(lab.node("core-01")["boots"], 1);
+    lab.gone();
+}
+
+#[test]
+fn a_job_that_takes_long_holds_nothing_else_up() {
+    let lab = Lab::bare(1);
+    lab.ok(&["up"]);
+    lab.on(
+        "core-01",
+        "printf '[Service]\\nType=oneshot\\nExecStart=/bin/sh -c \"until test -e /run/go; do sleep 0.1; done\"\\n' |
+         sudo tee /etc/systemd/system/slow.service; sudo systemctl start --no-block slow",
+    );
+    // From five seconds on, systemd says three times a second that it still waits.
+    let waits = |lab: &Lab| {
+        lab.on(
+            "core-01",
+            "systemctl is-active slow || true; systemctl list-jobs --no-legend",
+        )
+    };
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(12) {
+        let said = waits(&lab);
+        assert!(said.starts_with("activating"), "{said}");
+    }
+    lab.on("core-01", "sudo touch /run/go");
+    eventually("the job is done", || waits(&lab).starts_with("inactive").then_some(()));
     lab.gone();
 }
