@@ -124,6 +124,19 @@ fn data() -> String {
 }
 
 impl Fault {
+    /// What of a node it takes hold of: two at once would be undone by the end of the first.
+    pub fn holds(&self) -> Option<String> {
+        match self {
+            Fault::Kill(At { unit: None, .. }) => Some("the node".into()),
+            Fault::Stop(At { unit: Some(unit), .. }) => Some(unit.trim_end_matches(".service").into()),
+            Fault::Pause(_) => Some("its processes".into()),
+            Fault::DiskFull(disk) | Fault::DiskRo(disk) => Some(disk.path.clone()),
+            Fault::DiskSlow(_) => Some("the speed of its disk".into()),
+            Fault::Clock(_) => Some("its clock".into()),
+            _ => None,
+        }
+    }
+
     /// The nodes that it happens at or between, as far as they are named.
     pub fn nodes(&self) -> Vec<&str> {
         let lists: Vec<&Names> = match self {

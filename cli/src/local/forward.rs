@@ -7,31 +7,51 @@ use std::sync::Arc;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::node::Node;
 use super::protocol::Forward;
 
 #[derive(Debug, Default)]
-pub struct Forwards(BTreeMap<u16, (Forward, JoinHandle<()>)>);
+pub struct Forwards(BTreeMap<u16, Open>);
+
+#[derive(Debug)]
+struct Open {
+    forward: Forward,
+    /// None as long as the node has not been up: its port is kept for it, and answers nobody.
+    node: watch::Sender<Option<Arc<Node>>>,
+    task: JoinHandle<()>,
+}
 
 impl Forwards {
     /// Listens on these ports and no others from now on.
     pub fn set(&mut self, wanted: &[Forward], nodes: &BTreeMap<String, Arc<Node>>) -> io::Result<()> {
-        self.0.retain(|_, (forward, task)| {
-            let stays = wanted.contains(forward);
+        self.0.retain(|_, open| {
+            let stays = wanted.contains(&open.forward);
             if !stays {
-                task.abort();
+                open.task.abort();
             }
             stays
         });
         for forward in wanted {
-            let Some(node) = nodes.get(&forward.node).filter(|_| !self.0.contains_key(&forward.host)) else {
+            let node = nodes.get(&forward.node).cloned();
+            if let Some(open) = self.0.get(&forward.host) {
+                open.node.send_replace(node);
                 continue;
+            }
+            let listener = match listen(forward.host) {
+                // Somebody has it: that is said to who starts the node.
+                Err(_) if node.is_none() => continue,
+                listener => listener?,
             };
-            let listener = listen(forward.host)?;
-            let task = tokio::spawn(serve(listener, node.clone(), forward.guest));
-            self.0.insert(forward.host, (forward.clone(), task));
+            let (node, of) = watch::channel(node);
+            let open = Open {
+                forward: forward.clone(),
+                node,
+                task: tokio::spawn(serve(listener, of, forward.guest)),
+            };
+            self.0.insert(forward.host, open);
         }
         Ok(())
     }
@@ -44,14 +64,14 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-async fn serve(listener: TcpListener, node: Arc<Node>, port: u16) {
+async fn serve(listener: TcpListener, node: watch::Receiver<Option<Arc<Node>>>, port: u16) {
     loop {
         let Ok((mut client, _)) = listener.accept().await else {
             // Out of descriptors: some will be closed.
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             continue;
         };
-        let node = node.clone();
+        let Some(node) = node.borrow().clone() else { continue };
         tokio::spawn(async move {
             if let Ok(mut inner) = node.connect(port).await {
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut inner).await;

@@ -79,8 +79,10 @@ impl Leases {
                 }
             };
         }
+        let all = per_node(fault);
+        self.must_be_free(&all)?;
         let mut ids = Vec::new();
-        for one in per_node(fault) {
+        for one in all {
             let node = scope.node(one.nodes()[0])?;
             // Known before it happens: whatever ends this, it can be undone.
             let id = self.add(one.clone(), limit);
@@ -186,6 +188,23 @@ impl Leases {
             stuck: held.stuck.clone(),
         };
         state.held.iter().map(of).collect()
+    }
+
+    fn must_be_free(&self, wanted: &[Fault]) -> io::Result<()> {
+        let state = self.0.lock().unwrap();
+        let taken = |one: &Fault| {
+            let holds = one.holds()?;
+            let same = |held: &Held| held.fault.holds().as_ref() == Some(&holds) && held.fault.nodes() == one.nodes();
+            let (id, held) = state.held.iter().find(|(_, held)| same(held))?;
+            Some(format!(
+                "fault {id} ({}) has {holds} already; lab heal {id} ends it",
+                held.fault
+            ))
+        };
+        match wanted.iter().find_map(taken) {
+            None => Ok(()),
+            Some(why) => Err(io::Error::new(io::ErrorKind::AlreadyExists, why)),
+        }
     }
 
     fn add(&self, fault: Fault, limit: Option<Duration>) -> u32 {

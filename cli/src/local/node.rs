@@ -267,9 +267,14 @@ impl Node {
     async fn live(self: Arc<Node>, mut running: Arc<Running>) {
         loop {
             let exit = self.clone().attend(&running).await;
-            self.host.wire.unplug(running.port);
-            running.cgroup.remove();
-            let _ = self.disk.unmount();
+            // The kernel takes its time for each of these, and other nodes may end at the same moment.
+            let (node, ended) = (self.clone(), running.clone());
+            let cleared = tokio::task::spawn_blocking(move || {
+                node.host.wire.unplug(ended.port);
+                ended.cgroup.remove();
+                let _ = node.disk.unmount();
+            });
+            let _ = cleared.await;
             let mut slot = self.running.lock().await;
             *slot = None;
             let (state, detail) = match exit {

@@ -475,37 +475,33 @@ impl Client {
     }
 
     async fn refuse(self, why: &str) -> io::Result<()> {
-        self.fail(Reason::Other, why).await
+        self.fail(Reason::Other, why, "lab status").await
     }
 
-    async fn fail(mut self, reason: Reason, why: &str) -> io::Result<()> {
+    async fn fail(mut self, reason: Reason, why: &str, todo: &str) -> io::Result<()> {
         self.say(&Event::Failed {
             reason,
             what: "the lab cannot do that".into(),
             place: "its supervisor".into(),
             why: why.into(),
-            todo: match reason {
-                Reason::Missing => "lab doctor",
-                _ => "lab status",
-            }
-            .into(),
+            todo: todo.into(),
         })
         .await
     }
 
     async fn finish(mut self, result: io::Result<()>) -> io::Result<()> {
-        match result {
-            Ok(()) => self.say(&Event::Done).await,
-            Err(error) => {
-                let reason = match error.kind() {
-                    io::ErrorKind::AddrInUse => Reason::Conflict,
-                    io::ErrorKind::InvalidInput => Reason::Usage,
-                    io::ErrorKind::Unsupported => Reason::Missing,
-                    io::ErrorKind::TimedOut => Reason::Timeout,
-                    _ => Reason::Other,
-                };
-                self.fail(reason, &error.to_string()).await
-            }
-        }
+        let error = match result {
+            Ok(()) => return self.say(&Event::Done).await,
+            Err(error) => error,
+        };
+        let (reason, todo) = match error.kind() {
+            io::ErrorKind::AddrInUse => (Reason::Conflict, "ss -ltnp (says who listens there), then lab up"),
+            io::ErrorKind::AlreadyExists => (Reason::Conflict, "lab fault ls"),
+            io::ErrorKind::InvalidInput => (Reason::Usage, "lab status"),
+            io::ErrorKind::Unsupported => (Reason::Missing, "lab doctor"),
+            io::ErrorKind::TimedOut => (Reason::Timeout, "lab status"),
+            _ => (Reason::Other, "lab status"),
+        };
+        self.fail(reason, &error.to_string(), todo).await
     }
 }

@@ -114,6 +114,11 @@ fn nodes_units_disks_and_clocks_are_harmed_and_mended() {
     assert_ne!(lab.on("core-01", pid), before);
 
     lab.ok(&["fault", "clock", "core-01", "--by", "-2h"]);
+    let twice = lab.lab(&["fault", "clock", "core-02,core-01", "--by", "1h"]);
+    let said = String::from_utf8_lossy(&twice.stderr).into_owned();
+    assert_eq!(twice.status.code(), Some(11), "{said}");
+    assert!(said.contains("has its clock already; lab heal "), "{said}");
+    assert_eq!(faults(&lab).len(), 1, "not on the other node either");
     // Seconds that HTTP's date is behind the clock.
     let behind = |lab: &Lab| {
         let line = "date=$(curl -sSf -D - -o /dev/null http://127.0.0.1:2379/version | sed -n 's/^Date: //p' | tr -d '\\r'); \

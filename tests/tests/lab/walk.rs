@@ -68,7 +68,11 @@ fn a_node_comes_up_alone_says_what_it_waits_for_and_is_no_less_reachable(who: Wh
     let said = lab.ok(&["up", "core-02"]);
     assert!(said.contains("core-02 ready"), "{said}");
     assert_eq!(lab.on("core-02", "hostname").trim(), "core-02");
-    assert_eq!(lab.node("core-01")["state"], "new");
+    let other = lab.node("core-01");
+    assert_eq!(other["state"], "new");
+    let port = other["ssh_port"].as_u64().expect("a port") as u16;
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect_err("its port is kept for it");
+    assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
     let detail = lab.node("core-02")["detail"].to_string();
     assert!(detail.contains("etcd2.service"), "{detail}");
     // The rest joins it.
