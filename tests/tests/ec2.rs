@@ -66,6 +66,8 @@ impl Lab {
         let mut all: Vec<Running> = (0..size).map(|_| self.running()).collect();
         for one in &mut all {
             one.process.wait_log("published {");
+            // Each looks once for members whose instances are gone: from here on only those that start do.
+            one.process.wait_log("every member's instance is there");
         }
         one_cluster(&all);
         all
