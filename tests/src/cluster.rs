@@ -82,6 +82,15 @@ impl Setup {
     /// Starts the members and waits until each of them has published its name and answers with a quorum behind it.
     #[track_caller]
     pub fn start(self) -> Cluster {
+        let cluster = self.publish();
+        cluster.wait_ready();
+        cluster
+    }
+
+    /// Starts the members and waits until each of them has published its name: all that can be seen from outside of
+    /// those that want certificates.
+    #[track_caller]
+    pub fn publish(self) -> Cluster {
         let mut cluster = self.prepare();
         for member in &mut cluster.members {
             member.start();
@@ -89,7 +98,6 @@ impl Setup {
         for member in &mut cluster.members {
             member.process().wait_log("published {");
         }
-        cluster.wait_ready();
         cluster
     }
 

@@ -5,14 +5,14 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::process::{Signal, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::{LIMIT, eventually, process};
-
-const PAUSE: Duration = Duration::from_millis(5);
 
 pub struct Terminal {
     child: Child,
@@ -77,15 +77,27 @@ impl Terminal {
             }
             assert!(is_open, "it ended without {text:?}:\n{}", self.shown);
             assert!(
-                Instant::now() < deadline,
+                self.more(deadline.saturating_duration_since(Instant::now())),
                 "waited {LIMIT:?} for {text:?}:\n{}",
                 self.shown
             );
-            std::thread::sleep(PAUSE);
         };
         let from = self.seen;
         self.seen += at + text.len();
         self.shown[from..self.seen].to_string()
+    }
+
+    /// Waits until something is shown, or nobody has the terminal any more; false: neither has happened in this time.
+    fn more(&self, limit: Duration) -> bool {
+        let Some(master) = &self.master else { return false };
+        let limit = limit.try_into().expect("a time");
+        loop {
+            match poll(&mut [PollFd::new(master, PollFlags::IN)], Some(&limit)) {
+                Ok(count) => return count > 0,
+                Err(Errno::INTR) => {}
+                Err(error) => panic!("poll: {error}"),
+            }
+        }
     }
 
     /// What is there is taken; false: nobody has the terminal any more.

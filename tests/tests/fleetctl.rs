@@ -27,11 +27,8 @@ fn out(output: &Output) -> String {
 fn etcd_is_reached_over_tls_with_a_certificate_of_its_own_and_the_shell_completes_its_units() {
     let ca = Ca::default();
     let host = ca.host("host", "127.0.0.1");
-    let mut cluster = Setup::members(1).certified_clients(&ca, &host).prepare();
-    let member = &mut cluster.members[0];
-    member.start();
-    member.process().wait_log("published {");
-    let url = member.url();
+    let cluster = Setup::members(1).certified_clients(&ca, &host).publish();
+    let url = cluster.members[0].url();
     let dir = tempfile::tempdir().expect("a temporary directory");
     fs::write(dir.path().join("hello.service"), HELLO).expect("a unit file");
     let (crt, key, ca_file) = (

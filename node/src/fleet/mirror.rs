@@ -131,8 +131,9 @@ pub struct Mirror {
     /// The jobs of each machine by their targets, so that nobody has to look at all jobs for its own.
     placed: HashMap<String, BTreeSet<String>>,
     globals: BTreeSet<String>,
-    /// How often something has changed that concerns all machines, and each of them.
-    turns: (u64, HashMap<String, u64>),
+    /// How often something has changed that concerns all machines, and that concerns one.
+    turns_of_all: u64,
+    turns: HashMap<String, u64>,
 }
 
 /// Which machines have something to do when a key changes.
@@ -240,7 +241,7 @@ impl Mirror {
             ([], None) => {
                 *self = Mirror {
                     version: self.version,
-                    turns: (self.turns.0, HashMap::new()),
+                    turns_of_all: self.turns_of_all,
                     ..Mirror::default()
                 };
                 true
@@ -257,8 +258,8 @@ impl Mirror {
             for concern in [before, after] {
                 match concern {
                     Concern::Nobody => {}
-                    Concern::One(machine) => *self.turns.1.entry(machine).or_default() += 1,
-                    Concern::Everybody => self.turns.0 += 1,
+                    Concern::One(machine) => *self.turns.entry(machine).or_default() += 1,
+                    Concern::Everybody => self.turns_of_all += 1,
                 }
             }
         }
@@ -308,7 +309,7 @@ impl Mirror {
 
     /// Another one whenever a machine may have something to do.
     pub fn turn(&self, machine: &str) -> (u64, u64) {
-        (self.turns.0, self.turns.1.get(machine).copied().unwrap_or_default())
+        (self.turns_of_all, self.turns.get(machine).copied().unwrap_or_default())
     }
 
     fn drop_all(&mut self, part: &str) -> bool {
@@ -344,7 +345,7 @@ impl Mirror {
     /// All has just been read: what is there counts from now on, unless more is known of it.
     pub fn read_at(&mut self, now: Instant, before: &Mirror) {
         self.version = before.version + 1;
-        self.turns.0 += before.turns.0 + 1;
+        self.turns_of_all += before.turns_of_all + 1;
         self.filled = before.filled.or(Some(now));
         self.heard.clone_from(&before.heard);
         self.left.clone_from(&before.left);

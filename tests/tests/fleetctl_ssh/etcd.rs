@@ -8,11 +8,8 @@ use super::*;
 fn etcd_is_reached_over_tls_through_a_tunnel() {
     let ca = Ca::default();
     let host = ca.host("host", "127.0.0.1");
-    let mut cluster = Setup::members(1).certified_clients(&ca, &host).prepare();
-    let member = &mut cluster.members[0];
-    member.start();
-    member.process().wait_log("published {");
-    let url = member.url();
+    let cluster = Setup::members(1).certified_clients(&ca, &host).publish();
+    let url = cluster.members[0].url();
     let (user, sshd) = User::with_a_host();
     let tunnel = sshd.name().replace(['[', ']'], "");
     let text = |path: &Path| path.display().to_string();

@@ -148,31 +148,28 @@ impl Drop for Lesson {
     }
 }
 
-#[test]
-fn ctrl_c_in_the_middle_of_a_step_undoes_its_fault_and_it_goes_on_there() {
+#[track_caller]
+fn broken_off_by(end: impl FnOnce(&mut Terminal)) {
     let lesson = Lesson::new();
     let mut terminal = lesson.in_the_middle();
-    terminal.type_in("\u{3}");
+    end(&mut terminal);
     terminal.wait();
     lesson.goes_on();
+}
+
+#[test]
+fn ctrl_c_in_the_middle_of_a_step_undoes_its_fault_and_it_goes_on_there() {
+    broken_off_by(|terminal| terminal.type_in("\u{3}"));
 }
 
 #[test]
 fn a_terminal_that_is_closed_in_the_middle_of_a_step_undoes_its_fault() {
-    let lesson = Lesson::new();
-    let mut terminal = lesson.in_the_middle();
-    terminal.close();
-    terminal.wait();
-    lesson.goes_on();
+    broken_off_by(|terminal| terminal.close());
 }
 
 #[test]
 fn sigkill_in_the_middle_of_a_step_undoes_its_fault() {
-    let lesson = Lesson::new();
-    let mut terminal = lesson.in_the_middle();
-    terminal.signal(Signal::KILL);
-    terminal.wait();
-    lesson.goes_on();
+    broken_off_by(|terminal| terminal.signal(Signal::KILL));
 }
 
 #[test]

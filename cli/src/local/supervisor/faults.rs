@@ -23,7 +23,7 @@ exec setpriv --reuid="$1" --regid="$1" --init-groups -- bash --login -s
 "#;
 
 impl Supervisor {
-    /// The same, about to go down.
+    /// The nodes of these names, which are about to go down: what was done to their processes ends with them.
     pub(super) async fn released(&self, names: &[String]) -> Vec<Arc<Node>> {
         let nodes = self.nodes(names).await;
         if let Some((leases, _)) = self.leases().await {
@@ -32,7 +32,7 @@ impl Supervisor {
         nodes
     }
 
-    /// With the faults that each has.
+    /// What each node is and does, with its faults.
     pub(super) async fn statuses(&self) -> Vec<NodeStatus> {
         let nodes = self.nodes(&[]).await;
         let leases = self.leases().await.map(|(leases, _)| leases.list()).unwrap_or_default();
