@@ -15,9 +15,6 @@ use crate::topology::Node;
 use crate::ui;
 use crate::vagrant::{Vagrant, has_machines};
 
-/// So often ports are chosen.
-const PORTS: usize = 5;
-
 pub fn run(args: &Up) -> Result<(), Failure> {
     let lab = open(args)?;
     if let Provider::Vagrant(_) = &lab.record.provider {
@@ -33,18 +30,7 @@ pub fn run(args: &Up) -> Result<(), Failure> {
     // Before the record is read: another first `lab up` may be about to write one.
     let lock = project.lock()?;
     let is_new = project.record()?.is_none();
-    let mut result = up(args, is_new, lock);
-    for _ in 0..PORTS {
-        if !is_new || !matches!(&result, Err(failure) if failure.exit == Exit::Conflict) {
-            break;
-        }
-        // Another took a port after it was seen free. Nobody knows the ports of a new lab yet: it takes others.
-        let lock = project.lock()?;
-        let mut record = project.existing()?;
-        record.forwards.clear();
-        project.save(&record)?;
-        result = up(args, false, lock);
-    }
+    let result = up(args, is_new, lock);
     // What never began leaves nothing.
     if result.is_err() && project.record()?.is_none() && project.dir().exists() {
         project.remove()?;
@@ -95,12 +81,13 @@ fn up(args: &Up, is_new: bool, lock: File) -> Result<(), Failure> {
     let before = super::status::statuses(&lab);
     let changes = changes::of(&lab, &before)?;
     changes.say();
-    let supervisor = match prepare(&mut lab) {
+    let supervisor = match prepare(&mut lab, is_new) {
         Ok(supervisor) => supervisor,
         Err(failure) => {
             // There is nothing in a lab that never began.
-            if is_new {
-                down::forget(&lab)?;
+            match is_new {
+                true => down::forget(&lab)?,
+                false => down::end_if_idle(&lab)?,
             }
             return Err(failure);
         }
@@ -115,10 +102,7 @@ fn up(args: &Up, is_new: bool, lock: File) -> Result<(), Failure> {
         nodes.push(spec);
     }
     remember(&mut lab, &names, &before)?;
-    let request = Request::Up {
-        nodes,
-        forwards: lab.record.forwards.clone(),
-    };
+    let request = Request::Up { nodes };
     // Whoever loses patience may halt or destroy what this waits for.
     drop(lock);
     let started = Instant::now();
@@ -152,10 +136,11 @@ fn chosen(lab: &Lab, args: &Up) -> Result<Vec<String>, Failure> {
 }
 
 /// Everything but the nodes. The record comes first: whatever ends this, the next command finds what there is.
-fn prepare(lab: &mut Lab) -> Result<Supervisor, Failure> {
+fn prepare(lab: &mut Lab, is_new: bool) -> Result<Supervisor, Failure> {
     let image = lab::image()?;
     lab.project.save(&lab.record)?;
     let supervisor = lab.begin(image)?;
+    lab.listen(&supervisor, is_new)?;
     lab.token(&supervisor)?;
     lab.project.save(&lab.record)?;
     ssh_config::write(lab)?;

@@ -25,8 +25,8 @@ struct Open {
 }
 
 impl Forwards {
-    /// Listens on these ports and no others from now on.
-    pub fn set(&mut self, wanted: &[Forward], nodes: &BTreeMap<String, Arc<Node>>) -> io::Result<()> {
+    /// Listens on these ports and no others from now on, but for those that come back: somebody else has them.
+    pub fn set(&mut self, wanted: &[Forward]) -> io::Result<Vec<Forward>> {
         self.0.retain(|_, open| {
             let stays = wanted.contains(&open.forward);
             if !stays {
@@ -34,18 +34,19 @@ impl Forwards {
             }
             stays
         });
+        let mut taken = Vec::new();
         for forward in wanted {
-            let node = nodes.get(&forward.node).cloned();
-            if let Some(open) = self.0.get(&forward.host) {
-                open.node.send_replace(node);
+            if self.0.contains_key(&forward.host) {
                 continue;
             }
             let listener = match listen(forward.host) {
-                // Somebody has it: that is said to who starts the node.
-                Err(_) if node.is_none() => continue,
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    taken.push(forward.clone());
+                    continue;
+                }
                 listener => listener?,
             };
-            let (node, of) = watch::channel(node);
+            let (node, of) = watch::channel(None);
             let open = Open {
                 forward: forward.clone(),
                 node,
@@ -53,7 +54,14 @@ impl Forwards {
             };
             self.0.insert(forward.host, open);
         }
-        Ok(())
+        Ok(taken)
+    }
+
+    /// Each port leads to its node as it is now.
+    pub fn lead(&self, nodes: &BTreeMap<String, Arc<Node>>) {
+        for open in self.0.values() {
+            open.node.send_replace(nodes.get(&open.forward.node).cloned());
+        }
     }
 }
 

@@ -62,10 +62,13 @@ pub enum Request {
     Begin {
         lab: LabSpec,
     },
+    /// Listen on these ports of the host and on no others; answered by those that somebody else has.
+    Listen {
+        forwards: Vec<Forward>,
+    },
     /// Have these nodes run; answered by events until all of them are ready, or have failed.
     Up {
         nodes: Vec<NodeSpec>,
-        forwards: Vec<Forward>,
     },
     Status,
     /// systemd's own way down, or without it. The disks stay.
@@ -132,6 +135,7 @@ pub enum Event {
         millis: u64,
     },
     Node(NodeStatus),
+    Taken(Forward),
     Fault(Lease),
     Healed(Fault),
     /// Of a command that has ended.

@@ -4,6 +4,7 @@ mod faults;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -54,11 +55,11 @@ struct Supervisor {
 
 /// Serves the lab whose state is in `dir` until it is told to end.
 pub fn run(dir: &Path) -> io::Result<()> {
-    // The kernel's lock, gone with this process however it ends.
-    let lock = fs::File::create(dir.join("lock"))?;
+    // The kernel's lock, gone with this process however it ends, and not before: who waits for it waits for that.
+    let lock = ManuallyDrop::new(fs::File::create(dir.join("lock"))?);
     let began = std::time::Instant::now();
     // One that was killed holds it until its nodes are gone.
-    while rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+    while rustix::fs::flock(&*lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         if began.elapsed() > DYING {
             return Err(io::Error::other("another supervisor serves this lab"));
         }
@@ -122,8 +123,12 @@ impl Supervisor {
                 let result = self.begin(&lab, &mut client).await;
                 client.finish(result).await
             }
-            Request::Up { nodes, forwards } => {
-                let result = self.up(nodes, &forwards, &mut client).await;
+            Request::Listen { forwards } => {
+                let result = self.listen(&forwards, &mut client).await;
+                client.finish(result).await
+            }
+            Request::Up { nodes } => {
+                let result = self.up(nodes, &mut client).await;
                 client.finish(result).await
             }
             Request::Status => {
@@ -205,16 +210,25 @@ impl Supervisor {
             .collect()
     }
 
-    async fn up(&self, specs: Vec<NodeSpec>, forwards: &[Forward], client: &mut Client) -> io::Result<()> {
+    async fn listen(&self, forwards: &[Forward], client: &mut Client) -> io::Result<()> {
         let mut lab = self.lab.lock().await;
-        let Some(lab_now) = lab.as_mut() else {
-            return Err(io::Error::other("the lab has not begun"));
-        };
+        let lab = lab.as_mut().ok_or_else(not_begun)?;
+        let taken = lab.forwards.set(forwards)?;
+        lab.forwards.lead(&lab.nodes);
+        for forward in taken {
+            client.say(&Event::Taken(forward)).await?;
+        }
+        Ok(())
+    }
+
+    async fn up(&self, specs: Vec<NodeSpec>, client: &mut Client) -> io::Result<()> {
+        let mut lab = self.lab.lock().await;
+        let lab_now = lab.as_mut().ok_or_else(not_begun)?;
         let mut nodes = Vec::new();
         for spec in specs {
             nodes.push(lab_now.node(&self.dir, spec).await);
         }
-        lab_now.forwards.set(forwards, &lab_now.nodes)?;
+        lab_now.forwards.lead(&lab_now.nodes);
         let leases = lab_now.leases.clone();
         drop(lab);
         leases.release(&nodes).await;
@@ -254,7 +268,7 @@ impl Supervisor {
     ) -> io::Result<()> {
         let mut nodes = Vec::new();
         let mut lab = self.lab.lock().await;
-        let lab_now = lab.as_mut().ok_or_else(|| io::Error::other("the lab has not begun"))?;
+        let lab_now = lab.as_mut().ok_or_else(not_begun)?;
         for spec in specs {
             nodes.push(lab_now.node(&self.dir, spec).await);
         }
@@ -398,6 +412,10 @@ impl Lab {
     }
 }
 
+fn not_begun() -> io::Error {
+    io::Error::other("the lab has not begun")
+}
+
 /// Does it to all of them at the same time, to the end also where one fails or the client goes away.
 async fn at_once<F>(nodes: Vec<Arc<Node>>, client: &mut Client, act: impl Fn(Arc<Node>) -> F) -> io::Result<()>
 where
@@ -495,7 +513,6 @@ impl Client {
             Err(error) => error,
         };
         let (reason, todo) = match error.kind() {
-            io::ErrorKind::AddrInUse => (Reason::Conflict, "ss -ltnp (says who listens there), then lab up"),
             io::ErrorKind::AlreadyExists => (Reason::Conflict, "lab fault ls"),
             io::ErrorKind::InvalidInput => (Reason::Usage, "lab status"),
             io::ErrorKind::Unsupported => (Reason::Missing, "lab doctor"),

@@ -48,15 +48,16 @@ fn a_node_that_is_not_there_is_wrong_usage() {
 }
 
 #[test]
-fn a_port_of_the_lab_that_somebody_else_took_is_a_conflict() {
+fn a_port_that_was_asked_for_and_somebody_else_took_is_a_conflict() {
     let lab = Lab::bare(1);
-    lab.ok(&["up"]);
-    let port = lab.node("core-01")["ssh_port"].as_u64().expect("a port") as u16;
+    let port = corelab_tests::ports::claim_row(1)[0].number;
+    lab.ok(&["up", "--forwarded-ports", &format!("80={port}")]);
     lab.ok(&["halt"]);
     let taken = TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
     let error = lab.fails(&["up"], 11);
     four_parts(&error);
     assert!(error.contains(&format!("127.0.0.1:{port}")), "{error}");
+    assert!(error.contains("core-01:80"), "{error}");
     assert_eq!(lab.supervisor(), None, "a supervisor of nothing");
     assert_eq!(lab.node("core-01")["state"], "halted");
     drop(taken);

@@ -1,4 +1,7 @@
 //! The ways to a node with OpenSSH's own programs, none of which may ever ask.
+use std::net::TcpListener;
+
+use corelab_tests::eventually;
 use corelab_tests::lab::{Lab, Who};
 use corelab_tests::tools::outputs;
 
@@ -76,7 +79,7 @@ fn ports_of_localhost_lead_to_the_nodes(who: Who) {
 fn the_ports_are_vagrants_unless_they_are_taken(who: Who) {
     let lab = Lab::bare_of(who, 3);
     // A taken port gives way; whoever else runs on this machine may have taken the others.
-    let taken = std::net::TcpListener::bind("127.0.0.1:2222");
+    let taken = TcpListener::bind("127.0.0.1:2222");
     let plan = lab.ok(&["up", "--dry-run"]);
     let port = |node: &str| -> u16 {
         let line = plan.lines().find(|line| line.starts_with(node)).expect(node);
@@ -87,6 +90,34 @@ fn the_ports_are_vagrants_unless_they_are_taken(who: Who) {
     assert!(port("core-02") > port("core-01"), "{plan}");
     drop(taken);
     assert!(!lab.dir().join(".lab/lab.json").exists(), "a plan makes nothing");
+}
+
+fn a_port_of_ssh_that_somebody_took_meanwhile_gives_way(who: Who) {
+    let lab = Lab::bare_of(who, 2);
+    lab.ok(&["up"]);
+    let port = |node: &str| lab.node(node)["ssh_port"].as_u64().expect("a port") as u16;
+    let before = port("core-01");
+    lab.ok(&["halt"]);
+    // Another lab may have been faster; it goes again.
+    let taken = eventually("the port is this test's", || {
+        TcpListener::bind(("127.0.0.1", before)).ok()
+    });
+    let said = lab.ok(&["up"]);
+    let now = port("core-01");
+    assert_ne!(now, before);
+    for line in [
+        format!("127.0.0.1:{before} is taken by another program"),
+        format!("127.0.0.1:{now} to core-01:22 is opened"),
+    ] {
+        assert!(said.contains(&line), "{said}");
+    }
+    let name = lab.sh(&format!(
+        "ssh -o UserKnownHostsFile=.lab/ssh/known_hosts -o StrictHostKeyChecking=yes -o BatchMode=yes \
+           -i .lab/ssh/id_ed25519 -p {now} core@localhost hostname"
+    ));
+    assert_eq!(name.trim(), "core-01");
+    drop(taken);
+    lab.gone();
 }
 
 fn a_rebuilt_node_has_a_new_key_which_is_known(who: Who) {
@@ -113,5 +144,6 @@ corelab_tests::for_everybody! {
     an_agent_is_forwarded
     ports_of_localhost_lead_to_the_nodes
     the_ports_are_vagrants_unless_they_are_taken
+    a_port_of_ssh_that_somebody_took_meanwhile_gives_way
     a_rebuilt_node_has_a_new_key_which_is_known
 }
