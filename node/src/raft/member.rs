@@ -2,11 +2,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::SnapshotPolicy;
+use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -49,7 +51,7 @@ pub struct Options {
 }
 
 const MAX_APPEND_ENTRIES: u64 = 1024;
-/// How soon a member that is to stop sees that its disk is full.
+/// How often a member with a full disk looks for room, and for who can lead in its place.
 const ROOM: Duration = Duration::from_millis(50);
 
 pub struct Member {
@@ -199,6 +201,7 @@ impl Member {
             tokio::spawn(expire(member.clone())),
             tokio::spawn(take_snapshots(member.clone())),
             tokio::spawn(change::promote_learners(member.clone())),
+            tokio::spawn(make_way(member.clone())),
         ];
         *member.tasks.lock().unwrap() = tasks.iter().map(|task| task.abort_handle()).collect();
         Ok(member)
@@ -229,7 +232,7 @@ impl Member {
 
     /// Has a command applied, here or at the leader, and waits until it is applied here.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
-        if self.disk_status.full.load(std::sync::atomic::Ordering::Relaxed) {
+        if self.disk_status.full.load(Ordering::Relaxed) {
             return Err(ProposeError::NoSpace);
         }
         let (outcome, wait) = oneshot::channel();
@@ -242,7 +245,7 @@ impl Member {
         };
         let result = tokio::time::timeout(self.request_timeout(), send_and_wait).await;
         match result.unwrap_or(Err(ProposeError::Timeout)) {
-            Err(ProposeError::Timeout) if self.disk_status.full.load(std::sync::atomic::Ordering::Relaxed) => {
+            Err(ProposeError::Timeout) if self.disk_status.full.load(Ordering::Relaxed) => {
                 Err(ProposeError::NoSpace)
             }
             other => other,
@@ -306,6 +309,22 @@ impl Member {
 
     pub fn membership(&self) -> Arc<StoredMembership> {
         self.raft.server_metrics().borrow_watched().membership_config.clone()
+    }
+
+    /// Who can lead in this leader's place and has most of its log; nobody, where no quorum answers without it.
+    pub(super) fn heir(&self) -> Option<u64> {
+        let watched = self.raft.metrics();
+        let metrics = watched.borrow_watched();
+        let (heard, logs) = (metrics.heartbeat.as_ref()?, metrics.replication.as_ref()?);
+        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+        let answers = |id: &&u64| {
+            let last = heard.get(id).copied().flatten();
+            **id != self.id && last.is_some_and(|last| last.elapsed() < self.options.election)
+        };
+        let others: Vec<&u64> = voters.iter().filter(answers).collect();
+        let enough = others.len() > voters.len() / 2;
+        let heir = others.into_iter().max_by_key(|id| logs.get(id).copied().flatten());
+        heir.copied().filter(|_| enough)
     }
 
     /// Has a quorum of the members answered this leader lately?
@@ -425,7 +444,7 @@ impl Member {
             let _ = self.log.flush().await;
         };
         let full = async {
-            while !self.disk_status.full.load(std::sync::atomic::Ordering::Relaxed) {
+            while !self.disk_status.full.load(Ordering::Relaxed) {
                 tokio::time::sleep(ROOM).await;
             }
         };
@@ -497,6 +516,28 @@ async fn take_snapshots(member: Arc<Member>) {
         member.state.snapshot_due.notified().await;
         if member.raft.trigger().snapshot().await.is_err() {
             return;
+        }
+    }
+}
+
+/// A leader whose disk is full lets another one lead: what it cannot write itself, nobody could have written.
+async fn make_way(member: Arc<Member>) {
+    let is_full = || member.disk_status.full.load(Ordering::Relaxed);
+    loop {
+        member.disk_status.filled.notified().await;
+        let mut left = false;
+        while is_full() {
+            if !left
+                && member.is_leader()
+                && let Some(heir) = member.heir()
+            {
+                crate::log::warning!("raft", "{:x} leaves the lead to {heir:x}", member.id);
+                if member.raft.trigger().transfer_leader(heir).await.is_err() {
+                    return;
+                }
+                left = true;
+            }
+            tokio::time::sleep(ROOM).await;
         }
     }
 }

@@ -123,7 +123,8 @@ async fn forward(member: &Member, leader: u64, bytes: &Bytes) -> io::Result<Forw
 /// The leader's part: stamps a batch with its time and puts it into the log.
 pub(super) async fn accept(member: &Member, bytes: Bytes) -> Forwarded {
     if member.disk_status.full.load(Ordering::Relaxed) {
-        return Forwarded::Full;
+        // It is about to lead no more, if somebody else can.
+        return member.heir().map_or(Forwarded::Full, |_| Forwarded::NotLeader);
     }
     let batch = batch::stamp(bytes, member.state.clock.now());
     let (responder, committed) = ProgressResponder::complete_only();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::format::{self, FRAME_HEADER, Head, Meta};
 use super::index::{Index, Location, SharedFile};
@@ -26,6 +26,8 @@ pub enum Request {
 pub struct Status {
     /// The disk has no room: nothing new is accepted until a write goes through again.
     pub full: AtomicBool,
+    /// Told when it has become so.
+    pub filled: Notify,
     pub last_index_saved: AtomicU64,
     /// Requests on their way through the writer's thread.
     pub queued: AtomicU64,
@@ -92,6 +94,7 @@ impl Writer {
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
                 if !self.status.full.swap(true, Ordering::Relaxed) {
+                    self.status.filled.notify_one();
                     crate::log::error!(
                         "wal",
                         "no space left for {}: writes are refused until there is room again",
