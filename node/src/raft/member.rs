@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::SnapshotPolicy;
 use openraft::Instant as _;
+use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -245,9 +245,7 @@ impl Member {
         };
         let result = tokio::time::timeout(self.request_timeout(), send_and_wait).await;
         match result.unwrap_or(Err(ProposeError::Timeout)) {
-            Err(ProposeError::Timeout) if self.disk_status.full.load(Ordering::Relaxed) => {
-                Err(ProposeError::NoSpace)
-            }
+            Err(ProposeError::Timeout) if self.disk_status.full.load(Ordering::Relaxed) => Err(ProposeError::NoSpace),
             other => other,
         }
     }
