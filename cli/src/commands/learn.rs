@@ -173,7 +173,9 @@ pub fn lint(args: &Exercises) -> Result<(), Failure> {
             .collect::<Result<_, _>>()?,
     };
     for found in &all {
-        ui::lines(&format!("{}: good, {} steps", found.file, found.exercise.steps.len()));
+        let count = found.exercise.steps.len();
+        let plural = if count == 1 { "" } else { "s" };
+        ui::lines(&format!("{}: good, {count} step{plural}", found.file));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use regex_lite::Regex;
 
-use super::model::{Act, Expect, UnitVerbs};
+use super::model::{Act, Expect, Request, UnitVerbs};
 use super::world::{Outcome, World};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -14,7 +14,7 @@ const USER: &str = "core";
 /// What a learner would type, or put where.
 pub fn shown(act: &Act) -> String {
     let at = act.at.as_ref().map(ToString::to_string).unwrap_or_default();
-    if let Some(script) = &act.run {
+    if let Some(script) = typed(act) {
         let mark = if user(act) == "root" { "#" } else { "$" };
         return script
             .trim_end()
@@ -37,6 +37,45 @@ pub fn shown(act: &Act) -> String {
         return format!("$ {}", fault.command());
     }
     format!("$ lab {}", act.lab.as_deref().unwrap_or_default())
+}
+
+/// What goes to a shell on a node, word by word.
+fn typed(act: &Act) -> Option<String> {
+    let program = |name: &str, words: &Option<String>| words.as_ref().map(|words| format!("{name} {words}"));
+    act.run
+        .clone()
+        .or_else(|| program("etcdctl", &act.etcd))
+        .or_else(|| program("fleetctl", &act.fleet))
+        .or_else(|| act.http.as_ref().map(curl))
+}
+
+/// An answer of 400 and more is a failure, whose text is worth reading.
+fn curl(request: &Request) -> String {
+    let (method, url) = request.target().unwrap_or_default();
+    let mut words = vec!["curl -sSL --fail-with-body".to_string()];
+    if method != "GET" {
+        words.push(format!("-X {method}"));
+    }
+    words.push(quoted(url));
+    for (name, value) in &request.form {
+        words.push(format!("--data-urlencode {}", quoted(&format!("{name}={value}"))));
+    }
+    if let Some(body) = &request.body {
+        if serde_json::from_str::<serde_json::Value>(body).is_ok() {
+            words.push("-H 'Content-Type: application/json'".into());
+        }
+        words.push(format!("--data-binary {}", quoted(body)));
+    }
+    words.join(" ")
+}
+
+/// As a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_string(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 fn indent(text: &str) -> String {
@@ -87,8 +126,8 @@ fn once(act: &Act, world: &World) -> Result<Outcome, String> {
         let words: Vec<&str> = words.split_whitespace().collect();
         return judge(act, world.lab(&words), "lab");
     }
-    let (script, user) = match (&act.run, &act.write, &act.unit) {
-        (Some(script), _, _) => (script.clone(), user(act)),
+    let (script, user) = match (typed(act), &act.write, &act.unit) {
+        (Some(script), _, _) => (script, user(act)),
         (_, Some(write), _) => (write_script(write), "root"),
         (_, _, Some(unit)) => (
             commands(unit).join("\n").replace("sudo ", "").replace('\n', " && "),
@@ -108,7 +147,6 @@ fn once(act: &Act, world: &World) -> Result<Outcome, String> {
 }
 
 fn write_script(write: &super::model::Write) -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let path = quoted(&write.path);
     // A name of its own first: who reads meanwhile sees the old file or the new one.
     format!(

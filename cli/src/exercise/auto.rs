@@ -60,6 +60,11 @@ fn step(runner: &mut Runner, index: usize) -> StepReport {
 
 fn perform(runner: &mut Runner, index: usize, step: &Step, report: &mut StepReport) -> Result<(), String> {
     runner.enter(index)?;
+    let lost = runner.lost(index);
+    if !lost.is_empty() {
+        tell(runner, &lost, report);
+        return runner.leave();
+    }
     for act in &step.acts {
         for line in runner.shown(act)?.lines() {
             ui::lines(&format!("   {line}"));

@@ -130,7 +130,7 @@ impl<'a> Learner<'a> {
             let turn = self.step(index);
             // Whatever happened, nothing of the step stays broken.
             if let Err(why) = self.runner.leave() {
-                ui::note(&format!("a fault could not be undone: {why}"));
+                ui::note(&format!("not all of the step could be undone: {why}"));
             }
             match turn {
                 Turn::Next => self.progress.step += 1,
@@ -200,6 +200,7 @@ impl<'a> Learner<'a> {
         if !say.is_empty() {
             ui::paragraphs(&format!("\n{say}"));
         }
+        self.is_lost(index);
         let (mut points, mut of) = (0, step.points);
         if let Some(ask) = &step.ask {
             of += ask.points;
@@ -224,6 +225,19 @@ impl<'a> Learner<'a> {
             ui::paragraphs(&self.runner.vars.text(&step.learned).unwrap_or_else(|why| why));
         }
         turn
+    }
+
+    /// Says so, where nothing that is done can make this step green any more.
+    fn is_lost(&mut self, index: usize) -> bool {
+        let lost = self.runner.lost(index);
+        for verdict in &lost {
+            let why = verdict.why.as_ref().unwrap_or(&verdict.saw);
+            ui::indented(&format!("lost: {}: {why}", verdict.id));
+        }
+        if !lost.is_empty() {
+            ui::lines("From here nothing leads on: [b] goes back to before it was lost.");
+        }
+        !lost.is_empty()
     }
 
     fn show(&self, step: &Step) {
@@ -274,15 +288,16 @@ impl<'a> Learner<'a> {
                     self.tell(&last, report);
                     if last.iter().all(|verdict| verdict.green) {
                         if let Err(why) = self.runner.leave() {
-                            ui::note(&format!("a fault could not be undone: {why}"));
+                            ui::note(&format!("not all of the step could be undone: {why}"));
                         }
                         last = self.runner.look(&step.then, None);
                         self.tell(&last, report);
                     }
-                    match last.iter().all(|verdict| verdict.green) {
-                        true => return Turn::Next,
-                        false => self.why(&last),
+                    if last.iter().all(|verdict| verdict.green) {
+                        return Turn::Next;
                     }
+                    self.why(&last);
+                    self.is_lost(index);
                 }
                 other => ui::lines(&format!("{other:?} is none of these")),
             }

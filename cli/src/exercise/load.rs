@@ -236,13 +236,24 @@ impl Linter<'_> {
                 return Err(self.wrong(&[path[0], path[1], "for_each"], why));
             }
         }
-        for (at, act) in step.acts.iter().enumerate() {
+        // Of this step, it does not know any value yet.
+        for (at, check) in step.guard.iter().enumerate() {
             let number = at.to_string();
-            let here = [path[0], path[1], "do", number.as_str()];
-            let wrong = |why: String| self.wrong(&here, why);
-            act.verb().map_err(wrong)?;
+            let here = [path[0], path[1], "guard", number.as_str()];
+            self.check(check, false, step, nodes)
+                .map_err(|why| self.wrong(&here, why))?;
+            vars.put(check).map_err(|why| self.wrong(&here, why))?;
+        }
+        let acts = step.acts.iter().enumerate().map(|(at, act)| ("do", at, act));
+        let cleanup = step.cleanup.iter().enumerate().map(|(at, act)| ("cleanup", at, act));
+        for (list, at, act) in acts.chain(cleanup) {
+            let number = at.to_string();
+            let here = [path[0], path[1], list, number.as_str()];
             local.put(act).map_err(|why| self.wrong(&here, why))?;
             self.act(act, nodes).map_err(|why| self.wrong(&here, why))?;
+            if list == "cleanup" && (act.fault.is_some() || !act.capture.is_empty()) {
+                return Err(self.wrong(&here, "what tidies up breaks nothing and finds nothing out"));
+            }
             for (name, pattern) in &act.capture {
                 regex(pattern).map_err(|why| self.wrong(&here, why))?;
                 local.set(format!("this.{name}"), "x");
@@ -267,9 +278,8 @@ impl Linter<'_> {
             for (at, check) in checks.iter().enumerate() {
                 let number = at.to_string();
                 let here = [path[0], path[1], list, number.as_str()];
-                check.kind().map_err(|why| self.wrong(&here, why))?;
                 local.put(check).map_err(|why| self.wrong(&here, why))?;
-                self.check(check, list == "then", step)
+                self.check(check, list == "then", step, nodes)
                     .map_err(|why| self.wrong(&here, why))?;
                 if !ids.insert(&check.id) {
                     return Err(self.wrong(&here, format!("another check is called {}, too", check.id)));
@@ -293,11 +303,17 @@ impl Linter<'_> {
     }
 
     fn act(&self, act: &Act, nodes: &[String]) -> Result<(), String> {
-        let needs_place = act.run.is_some() || act.write.is_some() || act.unit.is_some();
-        match (&act.at, needs_place) {
-            (None, true) => return Err("where? say at: core-01, or at: all".into()),
-            (Some(_), false) => return Err("at is of run, write and unit; a fault names its nodes itself".into()),
+        let verb = act.verb()?;
+        match (&act.at, matches!(verb, "fault" | "lab")) {
+            (None, false) => return Err("where? say at: core-01, or at: all".into()),
+            (Some(_), true) => return Err(format!("{verb} has no at: it names its nodes itself")),
             _ => {}
+        }
+        if let Some(request) = &act.http {
+            request.target()?;
+            if request.body.is_some() && !request.form.is_empty() {
+                return Err("a request has a form or a body".into());
+            }
         }
         known(act.at.iter().flat_map(|names| names.iter()), nodes)?;
         if let Some(fault) = &act.fault {
@@ -310,13 +326,18 @@ impl Linter<'_> {
         } else if act.until.is_some() {
             return Err("until is of faults".into());
         }
-        match act.lab.as_deref().map(str::trim) {
-            Some(words) if words.starts_with("lab ") => Err(format!("without lab in front: {}", &words[4..])),
-            _ => Ok(()),
+        for (program, words) in [("lab", &act.lab), ("etcdctl", &act.etcd), ("fleetctl", &act.fleet)] {
+            let again = words.as_ref().and_then(|words| words.trim().strip_prefix(program));
+            if let Some(rest) = again.filter(|rest| rest.starts_with(' ')) {
+                return Err(format!("without {program} in front:{rest}"));
+            }
         }
+        Ok(())
     }
 
-    fn check(&self, check: &Check, is_then: bool, step: &Step) -> Result<(), String> {
+    fn check(&self, check: &Check, is_then: bool, step: &Step, nodes: &[String]) -> Result<(), String> {
+        check.kind()?;
+        known(check.nodes().into_iter(), nodes)?;
         let needs_place = check.run.is_some() || check.unit.is_some() || check.file.is_some();
         if needs_place && check.at.is_none() {
             return Err("where? say at: core-01, or at: all".into());

@@ -60,6 +60,9 @@ pub struct Step {
     /// Clients write to etcd from the step's beginning to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
+    /// What has to be so from this step to the end: without it, the rest cannot be done any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guard: Vec<Check>,
     #[serde(default, rename = "do")]
     pub acts: Vec<Act>,
     #[serde(rename = "check")]
@@ -67,6 +70,9 @@ pub struct Step {
     /// Checked once the step's faults are undone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub then: Vec<Check>,
+    /// Done when the step is over, however it ends, before `then` is checked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cleanup: Vec<Act>,
     /// What is read after it.
     #[serde(default)]
     pub learned: String,
@@ -111,7 +117,7 @@ fn rate() -> u32 {
     60
 }
 
-/// Something that is done: exactly one of run, write, unit, fault and lab.
+/// Something that is done: exactly one of run, etcd, fleet, http, write, unit, fault and lab.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Act {
@@ -120,6 +126,14 @@ pub struct Act {
     /// A script for bash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// What follows `etcdctl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<String>,
+    /// What follows `fleetctl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Request>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write: Option<Write>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -157,6 +171,27 @@ pub enum Expect {
     Ok,
     Fail,
     Any,
+}
+
+/// One request, by curl: exactly one of get, put, post and delete.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// http://NODE-OR-ADDRESS:PORT/PATH
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub get: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub put: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete: Option<String>,
+    /// Fields of a form, in the order of their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub form: BTreeMap<String, String>,
+    /// JSON, or any text, in place of a form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -394,6 +429,9 @@ impl Act {
             "an action",
             &[
                 ("run", self.run.is_some()),
+                ("etcd", self.etcd.is_some()),
+                ("fleet", self.fleet.is_some()),
+                ("http", self.http.is_some()),
                 ("write", self.write.is_some()),
                 ("unit", self.unit.is_some()),
                 ("fault", self.fault.is_some()),
@@ -403,7 +441,50 @@ impl Act {
     }
 }
 
+impl Request {
+    /// The method, and where to.
+    pub fn target(&self) -> Result<(&'static str, &str), String> {
+        let all = [
+            ("GET", &self.get),
+            ("PUT", &self.put),
+            ("POST", &self.post),
+            ("DELETE", &self.delete),
+        ];
+        let said: Vec<_> = all
+            .iter()
+            .filter_map(|(method, url)| Some((*method, url.as_deref()?)))
+            .collect();
+        match said[..] {
+            [target] => Ok(target),
+            _ => Err("a request has one of get, put, post, delete".into()),
+        }
+    }
+}
+
 impl Check {
+    /// All that it names.
+    pub fn nodes(&self) -> Vec<&str> {
+        let state = self.node.as_ref().map(|state| match state {
+            NodeState::Ready(names) | NodeState::Halted(names) | NodeState::New(names) => names,
+        });
+        let leader = self.etcd_leader.as_ref();
+        let lists = [
+            self.at.as_ref(),
+            state,
+            leader.map(|leader| &leader.via),
+            leader.and_then(|leader| leader.among.as_ref()),
+            self.fleet_unit.as_ref().and_then(|unit| unit.on.as_ref()),
+        ];
+        let vias = [
+            self.etcd_members.as_ref().map(|members| &members.via),
+            self.etcd_get.as_ref().map(|get| &get.via),
+            self.etcd_put.as_ref().map(|put| &put.via),
+            self.fleet_unit.as_ref().map(|unit| &unit.via),
+        ];
+        let listed = lists.into_iter().flatten().flat_map(|names| names.iter());
+        listed.chain(vias.into_iter().flatten().map(String::as_str)).collect()
+    }
+
     pub fn kind(&self) -> Result<&'static str, String> {
         only(
             "a check",

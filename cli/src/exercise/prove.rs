@@ -52,6 +52,10 @@ fn prove(runner: &mut Runner, index: usize, step: &Step, proof: &mut Proof) -> R
     proof.checks += step.checks.len() + step.then.len();
 
     runner.enter(index)?;
+    if !tell(&runner.lost(index)) {
+        wrong(proof, step, "its guard is red from the beginning");
+        return Ok(false);
+    }
     for (at, act) in step.acts.iter().enumerate() {
         if Some(at) == last {
             let verdicts = runner.look(&step.checks, Some(GLANCE));

@@ -17,6 +17,8 @@ use super::world::{DEAF, Hold, Outcome, World};
 use crate::faults::Span;
 
 const WATCH: Duration = Duration::from_millis(200);
+/// A node may be about to come back: only after so long is an exercise lost.
+const HOPE: Duration = Duration::from_secs(5);
 
 pub struct Runner {
     pub exercise: Arc<Exercise>,
@@ -26,6 +28,8 @@ pub struct Runner {
     held: Vec<Held>,
     writers: Option<Writers>,
     tally: Option<Arc<Tally>>,
+    /// The step that it is in.
+    entered: Option<usize>,
 }
 
 struct Held {
@@ -61,6 +65,7 @@ impl Runner {
             held: Vec::new(),
             writers: None,
             tally: None,
+            entered: None,
         }
     }
 
@@ -78,6 +83,7 @@ impl Runner {
             let address = self.world.address(each).unwrap_or_default().to_string();
             self.vars.set("each.ip", address);
         }
+        self.entered = Some(index);
         self.tally = None;
         if let Some(load) = &step.load {
             let load = self.vars.put(load)?;
@@ -157,7 +163,17 @@ impl Runner {
         }
     }
 
-    /// The step's faults are undone, its clients end.
+    /// What has to be so in this step and is not: the exercise is lost from here on.
+    pub fn lost(&mut self, index: usize) -> Vec<Verdict> {
+        let steps = &self.exercise.steps[..=index];
+        let guard: Vec<Check> = steps.iter().flat_map(|step| step.guard.clone()).collect();
+        let mut verdicts = self.look(&guard, Some(HOPE));
+        verdicts.retain(|verdict| !verdict.green);
+        self.note(&verdicts);
+        verdicts
+    }
+
+    /// The step's faults are undone, its clients end, it is tidied up.
     pub fn leave(&mut self) -> Result<(), String> {
         let mut result = Ok(());
         for held in std::mem::take(&mut self.held).into_iter().rev() {
@@ -170,6 +186,11 @@ impl Runner {
                     .note_at(tally.began() + Duration::from_millis(at), Kind::WriteFailed, "");
             }
             self.tally = Some(tally);
+        }
+        if let Some(index) = self.entered.take() {
+            for act in self.step(index).cleanup.clone() {
+                result = result.and(self.act(index, &act).map(drop));
+            }
         }
         result
     }

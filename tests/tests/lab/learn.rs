@@ -43,10 +43,10 @@ struct Lesson {
 
 impl Lesson {
     #[track_caller]
-    fn new() -> Lesson {
+    fn of(exercise: &str) -> Lesson {
         let lab = Lab::new();
         fs::create_dir_all(lab.dir().join("labs/01-files")).expect("make the exercise's folder");
-        lab.write("labs/01-files/lab.yaml", EXERCISE);
+        lab.write("labs/01-files/lab.yaml", exercise);
         let place = lab.state().join("lab/learn/01-files");
         Lesson { lab, place }
     }
@@ -150,7 +150,7 @@ impl Drop for Lesson {
 
 #[track_caller]
 fn broken_off_by(end: impl FnOnce(&mut Terminal)) {
-    let lesson = Lesson::new();
+    let lesson = Lesson::of(EXERCISE);
     let mut terminal = lesson.in_the_middle();
     end(&mut terminal);
     terminal.wait();
@@ -174,7 +174,7 @@ fn sigkill_in_the_middle_of_a_step_undoes_its_fault() {
 
 #[test]
 fn what_is_done_in_another_shell_is_noticed_and_going_back_brings_the_moment_before() {
-    let lesson = Lesson::new();
+    let lesson = Lesson::of(EXERCISE);
     let mut terminal = lesson.learn(100);
     terminal.until(TURN);
     assert!(lesson.holds("touch one"));
@@ -217,7 +217,7 @@ fn what_is_done_in_another_shell_is_noticed_and_going_back_brings_the_moment_bef
 
 #[test]
 fn a_narrow_window_gets_no_longer_lines_and_no_colour() {
-    let lesson = Lesson::new();
+    let lesson = Lesson::of(EXERCISE);
     let mut terminal = lesson.learn(60);
     terminal.until(TURN);
     // Red, and explained.
@@ -245,4 +245,68 @@ fn a_narrow_window_gets_no_longer_lines_and_no_colour() {
         .lines()
         .filter(|line| line.contains("Running text is wrapped where the window ends"));
     assert_eq!(running.count(), 1, "{shown}");
+}
+
+/// The second step needs what the first one has made, and leaves nothing but what it is for.
+const GUARDED: &str = "\
+lab: 1
+title: A copy
+time: 1m
+topology: { num_instances: 1, bare: true }
+steps:
+- id: first
+  title: Something to copy
+  do: [ { at: core-01, run: echo first > original } ]
+  check: [ { id: first, at: core-01, file: { path: /home/core/original } } ]
+- id: copy
+  title: The copy
+  guard: [ { id: original, at: core-01, file: { path: /home/core/original }, why: The original is gone. } ]
+  do: [ { at: core-01, run: touch busy; cp original copy || true } ]
+  check: [ { id: copy, at: core-01, file: { path: /home/core/copy }, within: 1s } ]
+  then: [ { id: tidy, at: core-01, file: { path: /home/core/busy, absent: true } } ]
+  cleanup: [ { at: core-01, run: rm busy } ]
+";
+
+#[test]
+fn what_cannot_be_won_any_more_is_said_and_a_step_back_mends_it() {
+    let lesson = Lesson::of(GUARDED);
+    let mut terminal = lesson.learn(100);
+    terminal.until(TURN);
+    terminal.type_in("\r");
+    terminal.until("ok first");
+    terminal.until("2 of 2");
+    terminal.until(TURN);
+    assert!(lesson.holds("rm original"));
+    terminal.type_in("\r");
+    terminal.until("RED copy");
+    terminal.until("lost: original: The original is gone.");
+    terminal.until(TURN);
+    assert!(lesson.holds("test -e busy"));
+    terminal.type_in("b\r");
+    terminal.until("back before step 1");
+    terminal.until(TURN);
+    terminal.type_in("\r");
+    terminal.until("ok first");
+    terminal.until(TURN);
+    terminal.type_in("\r");
+    terminal.until("ok copy");
+    terminal.until("ok tidy");
+    terminal.until("2 of 2 steps green");
+    assert!(terminal.wait().success(), "{}", terminal.shown());
+    lesson.left_nothing();
+}
+
+#[test]
+fn an_exercise_that_runs_by_itself_ends_red_where_its_guard_is() {
+    let lesson = Lesson::of(&GUARDED.replace("/home/core/original }, why", "/home/core/other }, why"));
+    let output = lesson.lab.lab(&["learn", "files", "--auto", "--json", "report.json"]);
+    let said = tools::outputs(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("RED original") && said.contains("The original is gone."),
+        "{said}"
+    );
+    assert!(!said.contains("RED copy"), "{said}");
+    assert!(lesson.lab.sh("cat report.json").contains("\"original\""));
+    lesson.left_nothing();
 }
