@@ -310,3 +310,66 @@ fn an_exercise_that_runs_by_itself_ends_red_where_its_guard_is() {
     assert!(lesson.lab.sh("cat report.json").contains("\"original\""));
     lesson.left_nothing();
 }
+
+/// Two nodes that tell each other numbers, one after the other, from the first step on.
+const TALK: &str = "\
+lab: 1
+title: A talk
+time: 1m
+topology: { num_instances: 2, bare: true }
+steps:
+- id: talk
+  title: They begin
+  do:
+  - at: core-02
+    write:
+      path: /etc/systemd/system/hears.socket
+      text: |
+        [Socket]
+        ListenStream=7000
+        Accept=yes
+  - at: core-02
+    write:
+      path: /etc/systemd/system/hears@.service
+      text: |
+        [Service]
+        StandardInput=socket
+        ExecStart=/bin/bash -c 'while read n; do echo $n >> /home/core/heard; echo $n; done'
+  - { at: core-02, unit: { reload: true, start: hears.socket } }
+  - at: core-01
+    run: |
+      cat > says <<'END'
+      exec 3<> /dev/tcp/172.17.8.102/7000
+      for ((n = 1; ; n++)); do echo $n >> said; echo $n >&3; read -u 3 back; done
+      END
+      setsid bash says < /dev/null > /dev/null 2>&1 &
+  check: [ { id: heard, at: core-02, file: { path: /home/core/heard, matches: '^100$' } } ]
+- id: later
+  title: Some time later
+  do: [ { at: core-01, run: touch later } ]
+  check: [ { id: later, at: core-01, file: { path: /home/core/later } } ]
+";
+
+#[test]
+fn the_moment_that_is_kept_is_the_same_on_all_nodes() {
+    let lesson = Lesson::of(TALK);
+    let mut terminal = lesson.learn(100);
+    terminal.until(TURN);
+    terminal.type_in("\r");
+    terminal.until("ok heard");
+    terminal.until("2 of 2");
+    terminal.until(TURN);
+    terminal.type_in("q\r");
+    terminal.wait();
+    let said = tools::outputs(&lesson.back(&["2"]));
+    assert!(said.contains("back before step 2"), "{said}");
+    let last = |node: &str, file: &str| -> u64 {
+        let output = lesson.inside(&["ssh", node, "--", &format!("tail -n 1 {file}")]);
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_string();
+        text.parse().unwrap_or_else(|_| panic!("{text:?}: {output:?}"))
+    };
+    // What was heard had been said, and nothing is said before the last word was heard.
+    let (said, heard) = (last("core-01", "said"), last("core-02", "heard"));
+    assert!(heard == said || heard + 1 == said, "said {said}, heard {heard}");
+    assert!(heard > 100, "{heard}");
+}
