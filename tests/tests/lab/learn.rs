@@ -3,7 +3,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use corelab_tests::lab::Lab;
+use corelab_tests::lab::{Lab, Who};
 use corelab_tests::terminal::Terminal;
 use corelab_tests::{eventually, tools};
 use rustix::process::Signal;
@@ -37,33 +37,47 @@ const TURN: &str = "[q] leave";
 
 /// The exercise, its lab, and somebody who does it.
 struct Lesson {
+    who: Who,
     lab: Lab,
     place: PathBuf,
 }
 
 impl Lesson {
     #[track_caller]
-    fn of(exercise: &str) -> Lesson {
-        let lab = Lab::new();
+    fn of(who: Who, exercise: &str) -> Lesson {
+        let lab = Lab::of(who);
         fs::create_dir_all(lab.dir().join("labs/01-files")).expect("make the exercise's folder");
         lab.write("labs/01-files/lab.yaml", exercise);
         let place = lab.state().join("lab/learn/01-files");
-        Lesson { lab, place }
+        Lesson { who, lab, place }
     }
 
     /// `lab learn` on a terminal.
     #[track_caller]
     fn learn(&self, columns: u16) -> Terminal {
-        let mut command = Command::new(tools::lab());
-        self.lab.surround(&mut command);
-        command.args(["learn", "files"]).env("NO_COLOR", "1");
+        let mut command = match self.who {
+            // Nothing in between: it can be killed.
+            Who::Root => {
+                let mut command = Command::new(tools::lab());
+                self.lab.surround(&mut command);
+                command.env("NO_COLOR", "1");
+                command
+            }
+            Who::User => {
+                let mut command = self.lab.command("env");
+                command.args(["NO_COLOR=1", "lab"]);
+                command
+            }
+        };
+        command.args(["learn", "files"]);
         Terminal::spawn(command, columns)
     }
 
     /// In the exercise's lab, as from another shell.
     fn inside(&self, words: &[&str]) -> Output {
-        let mut command = self.lab.command(tools::lab());
-        tools::run(command.args(words).current_dir(&self.place))
+        let mut command = self.lab.command("sh");
+        command.args(["-c", "cd \"$0\" && exec lab \"$@\""]).arg(&self.place);
+        tools::run(command.args(words))
     }
 
     /// Does this line of shell succeed on the node?
@@ -149,32 +163,30 @@ impl Drop for Lesson {
 }
 
 #[track_caller]
-fn broken_off_by(end: impl FnOnce(&mut Terminal)) {
-    let lesson = Lesson::of(EXERCISE);
+fn broken_off_by(who: Who, end: impl FnOnce(&mut Terminal)) {
+    let lesson = Lesson::of(who, EXERCISE);
     let mut terminal = lesson.in_the_middle();
     end(&mut terminal);
     terminal.wait();
     lesson.goes_on();
 }
 
-#[test]
-fn ctrl_c_in_the_middle_of_a_step_undoes_its_fault_and_it_goes_on_there() {
-    broken_off_by(|terminal| terminal.type_in("\u{3}"));
+fn ctrl_c_in_the_middle_of_a_step_undoes_its_fault_and_it_goes_on_there(who: Who) {
+    broken_off_by(who, |terminal| terminal.type_in("\u{3}"));
 }
 
 #[test]
 fn a_terminal_that_is_closed_in_the_middle_of_a_step_undoes_its_fault() {
-    broken_off_by(|terminal| terminal.close());
+    broken_off_by(Who::Root, |terminal| terminal.close());
 }
 
 #[test]
 fn sigkill_in_the_middle_of_a_step_undoes_its_fault() {
-    broken_off_by(|terminal| terminal.signal(Signal::KILL));
+    broken_off_by(Who::Root, |terminal| terminal.signal(Signal::KILL));
 }
 
-#[test]
-fn what_is_done_in_another_shell_is_noticed_and_going_back_brings_the_moment_before() {
-    let lesson = Lesson::of(EXERCISE);
+fn what_is_done_in_another_shell_is_noticed_and_going_back_brings_the_moment_before(who: Who) {
+    let lesson = Lesson::of(who, EXERCISE);
     let mut terminal = lesson.learn(100);
     terminal.until(TURN);
     assert!(lesson.holds("touch one"));
@@ -217,7 +229,7 @@ fn what_is_done_in_another_shell_is_noticed_and_going_back_brings_the_moment_bef
 
 #[test]
 fn a_narrow_window_gets_no_longer_lines_and_no_colour() {
-    let lesson = Lesson::of(EXERCISE);
+    let lesson = Lesson::of(Who::Root, EXERCISE);
     let mut terminal = lesson.learn(60);
     terminal.until(TURN);
     // Red, and explained.
@@ -267,9 +279,8 @@ steps:
   cleanup: [ { at: core-01, run: rm busy } ]
 ";
 
-#[test]
-fn what_cannot_be_won_any_more_is_said_and_a_step_back_mends_it() {
-    let lesson = Lesson::of(GUARDED);
+fn what_cannot_be_won_any_more_is_said_and_a_step_back_mends_it(who: Who) {
+    let lesson = Lesson::of(who, GUARDED);
     let mut terminal = lesson.learn(100);
     terminal.until(TURN);
     terminal.type_in("\r");
@@ -298,7 +309,10 @@ fn what_cannot_be_won_any_more_is_said_and_a_step_back_mends_it() {
 
 #[test]
 fn an_exercise_that_runs_by_itself_ends_red_where_its_guard_is() {
-    let lesson = Lesson::of(&GUARDED.replace("/home/core/original }, why", "/home/core/other }, why"));
+    let lesson = Lesson::of(
+        Who::Root,
+        &GUARDED.replace("/home/core/original }, why", "/home/core/other }, why"),
+    );
     let output = lesson.lab.lab(&["learn", "files", "--auto", "--json", "report.json"]);
     let said = tools::outputs(&output);
     assert_eq!(output.status.code(), Some(3), "{said}");
@@ -350,9 +364,8 @@ steps:
   check: [ { id: later, at: core-01, file: { path: /home/core/later } } ]
 ";
 
-#[test]
-fn the_moment_that_is_kept_is_the_same_on_all_nodes() {
-    let lesson = Lesson::of(TALK);
+fn the_moment_that_is_kept_is_the_same_on_all_nodes(who: Who) {
+    let lesson = Lesson::of(who, TALK);
     let mut terminal = lesson.learn(100);
     terminal.until(TURN);
     terminal.type_in("\r");
@@ -372,4 +385,11 @@ fn the_moment_that_is_kept_is_the_same_on_all_nodes() {
     let (said, heard) = (last("core-01", "said"), last("core-02", "heard"));
     assert!(heard == said || heard + 1 == said, "said {said}, heard {heard}");
     assert!(heard > 100, "{heard}");
+}
+
+corelab_tests::for_everybody! {
+    ctrl_c_in_the_middle_of_a_step_undoes_its_fault_and_it_goes_on_there
+    what_is_done_in_another_shell_is_noticed_and_going_back_brings_the_moment_before
+    what_cannot_be_won_any_more_is_said_and_a_step_back_mends_it
+    the_moment_that_is_kept_is_the_same_on_all_nodes
 }
