@@ -82,6 +82,14 @@ async fn behind(tunnel: &Arc<Tunnel>) -> Result<Proxy, String> {
 
 /// Serves a CONNECT: the client says nothing more before it has its answer.
 async fn connect(stream: TcpStream, tunnel: &Tunnel, word: &str) -> io::Result<()> {
+    match asked(stream, word).await? {
+        Some((stream, host, port)) => join(stream, tunnel, &host, port, "HTTP/1.1 200 OK\r\n\r\n").await,
+        None => Ok(()),
+    }
+}
+
+/// Where to, if it is one of ours who asks; others are refused.
+async fn asked(stream: TcpStream, word: &str) -> io::Result<Option<(TcpStream, String, u16)>> {
     let mut lines = BufReader::new(stream.take(HEAD)).lines();
     let request = lines.next_line().await?.unwrap_or_default();
     let mut known = false;
@@ -92,12 +100,12 @@ async fn connect(stream: TcpStream, tunnel: &Tunnel, word: &str) -> io::Result<(
     }
     let mut stream = lines.into_inner().into_inner().into_inner();
     let place = request.split(' ').nth(1).and_then(|place| place.rsplit_once(':'));
-    match place.map(|(host, port)| (host.trim_matches(['[', ']']), port.parse())) {
-        Some((host, Ok(port))) if known => join(stream, tunnel, host, port, "HTTP/1.1 200 OK\r\n\r\n").await,
+    match place.map(|(host, port)| (host.trim_matches(['[', ']']).to_string(), port.parse())) {
+        Some((host, Ok(port))) if known => Ok(Some((stream, host, port))),
         _ => {
-            stream
-                .write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
-                .await
+            let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+            stream.write_all(refusal).await?;
+            Ok(None)
         }
     }
 }
@@ -116,6 +124,50 @@ async fn join(mut stream: TcpStream, tunnel: &Tunnel, host: &str, port: u16, gre
                 &format!("{host}:{port} cannot be had through the tunnel: {error}"),
             );
             Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a request: where it may go, and what is answered here.
+    async fn said(request: &str) -> (Option<(String, u16)>, String) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let mut client = TcpStream::connect(listener.local_addr().expect("its address"))
+            .await
+            .expect("a connection");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        client.write_all(request.as_bytes()).await.expect("write");
+        client.shutdown().await.expect("shut down");
+        let place = asked(stream, "word").await.expect("an answer");
+        let place = place.map(|(_, host, port)| (host, port));
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("read");
+        (place, answer)
+    }
+
+    #[tokio::test]
+    async fn only_who_knows_the_word_gets_through() {
+        let head = |word: &str| format!("CONNECT core-01:2379 HTTP/1.1\r\nHost: core-01:2379\r\n{word}\r\n");
+        let place = Some(("core-01".to_string(), 2379));
+        for word in ["Proxy-Authorization: word\r\n", "proxy-authorization:word\r\n"] {
+            assert_eq!(said(&head(word)).await, (place.clone(), String::new()), "{word}");
+        }
+        for request in [
+            head(""),
+            head("Proxy-Authorization: wor\r\n"),
+            head("Proxy-Authorization: wordy\r\n"),
+            head("Authorization: word\r\n"),
+            // Too late.
+            format!("{}Proxy-Authorization: word\r\n\r\n", head("")),
+            "CONNECT core-01 HTTP/1.1\r\nProxy-Authorization: word\r\n\r\n".into(),
+            String::new(),
+        ] {
+            let (place, answer) = said(&request).await;
+            assert_eq!(place, None, "{request}");
+            assert!(answer.starts_with("HTTP/1.1 407 "), "{request}: {answer}");
         }
     }
 }
