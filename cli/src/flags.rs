@@ -56,6 +56,10 @@ pub struct Settings {
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub expose_docker_tcp: Option<u16>,
 
+    /// This machine has an interface in the lab's network: root only, one lab at a time
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub host_interface: Option<bool>,
+
     /// The channel of the box: alpha, beta, stable [default: alpha]
     #[arg(long, value_name = "CHANNEL")]
     pub update_channel: Option<String>,

@@ -180,6 +180,19 @@ impl Lab {
     /// The supervisor, started if it has to be, with what the nodes share in place.
     pub fn begin(&self, image: ImageSpec) -> Result<Supervisor, Failure> {
         let began = Instant::now();
+        let host_interface = &self.settings.host_interface;
+        if host_interface.value && !rustix::process::geteuid().is_root() {
+            return Err(Failure::new(
+                Exit::Missing,
+                "this machine gets no interface in the lab's network",
+                &host_interface.origin,
+                "interfaces are root's to make",
+                format!(
+                    "leave it out: {} and forwarded ports need none",
+                    ui::command("ssh-config")
+                ),
+            ));
+        }
         let supervisor = match self.supervisor() {
             Some(supervisor) => supervisor,
             None => Supervisor::start(&self.state, &self.project.root).map_err(|error| self.no_supervisor(error))?,
@@ -188,6 +201,7 @@ impl Lab {
             id: self.record.id.clone(),
             image,
             discovery: self.settings.discovery.value == Discovery::Own || self.has_own_token(),
+            host_interface: self.settings.host_interface.value,
         };
         ask(&supervisor, &Request::Begin { lab: spec }, |event| {
             if let Event::Phase { text, millis } = event {

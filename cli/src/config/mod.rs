@@ -62,6 +62,8 @@ macro_rules! settings {
             forwarded_ports: std::collections::BTreeMap<u16, u16> = Default::default();
             /// The host's port that leads to docker's on core-01; each next node has the next one.
             expose_docker_tcp: Option<u16> = None;
+            /// This machine has an interface in the lab's network, as with Vagrant.
+            host_interface: bool = false;
             /// How the nodes find each other: own, public, a URL, or none.
             discovery: crate::config::Discovery = crate::config::Discovery::Own;
             /// The file of user data for all nodes.

@@ -70,6 +70,33 @@ impl Netns {
     }
 }
 
+/// The same where this thread is, if no other interface leads there.
+pub fn tap_here(interface: &Interface) -> io::Result<OwnedFd> {
+    let routes = std::fs::read_to_string("/proc/net/route")?;
+    if let Some(other) = leads_to(&routes, interface.address, interface.prefix) {
+        let network = format!("the network of {}/{}", interface.address, interface.prefix);
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            format!("the interface {other} leads to {network} already"),
+        ));
+    }
+    let tap = tap(&interface.name)?;
+    configure(interface)?;
+    Ok(tap)
+}
+
+/// Who has a route into this network; not one that this network is a part of.
+fn leads_to(routes: &str, address: Ipv4Addr, prefix: u8) -> Option<String> {
+    let mask = u32::MAX << (32 - prefix);
+    let number = |digits: &str| u32::from_str_radix(digits, 16).map(u32::swap_bytes).ok();
+    routes.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (to, of) = (number(fields.get(1)?)?, number(fields.get(7)?)?);
+        let inside = of & mask == mask && to & mask == u32::from(address) & mask;
+        inside.then(|| fields[0].to_string())
+    })
+}
+
 fn on_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     std::thread::scope(|scope| scope.spawn(work).join().expect("no panic"))
 }
@@ -166,4 +193,24 @@ fn sockaddr(address: Ipv4Addr) -> libc::sockaddr {
     };
     // SAFETY: both are 16 bytes, and a sockaddr is meant to be read as its family says.
     unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(address) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_taken_by_a_route_into_it() {
+        const ROUTES: &str = "\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+lab-1\t000811AC\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+tun0\t010911AC\t00000000\t0005\t0\t0\t0\tFFFFFFFF\t0\t0\t0
+";
+        let of = |third| leads_to(ROUTES, Ipv4Addr::new(172, 17, third, 2), 24);
+        assert_eq!(of(8).as_deref(), Some("lab-1"));
+        assert_eq!(of(9).as_deref(), Some("tun0"));
+        assert_eq!(of(10), None, "docker's is wider, and gives way");
+    }
 }

@@ -18,6 +18,8 @@ pub struct LabSpec {
     pub image: ImageSpec,
     /// Served to the nodes at the host's address.
     pub discovery: bool,
+    /// This machine is to reach the nodes by their addresses.
+    pub host_interface: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

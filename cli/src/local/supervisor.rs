@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout};
 use super::cgroup::Cgroup;
 use super::checkpoint;
 use super::leases::Leases;
-use super::netns::{Interface, Netns};
+use super::netns::{self, Interface, Netns};
 use super::node::{Host, Node};
 use super::protocol::{Event, Forward, LabSpec, NodeSpec, Reason, Request, State};
 use super::{forward, services};
@@ -32,6 +32,8 @@ use crate::wire::{self, Port, Wire};
 /// The host's own end of the wire.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(172, 17, 8, 1);
 const PREFIX: u8 = 24;
+/// This machine's address there, where it has an interface.
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(172, 17, 8, 2);
 /// What root's nodes have as their users: a range that systemd leaves to nobody.
 const ROOT_BASE: u32 = 0x7000_0000;
 
@@ -42,6 +44,8 @@ struct Lab {
     forwards: forward::Forwards,
     services: services::Services,
     leases: Arc<Leases>,
+    /// Where the interface of this machine is plugged in.
+    outside: Option<u64>,
 }
 
 /// How long a supervisor that was killed may take to be gone.
@@ -250,6 +254,9 @@ impl Supervisor {
         if lab.is_none() {
             *lab = Some(Lab::begin(spec, base, layers)?);
         }
+        if let Some(lab) = lab.as_mut() {
+            lab.reach(spec.host_interface.then_some(&spec.id))?;
+        }
         if let Some(lab) = lab.as_mut()
             && spec.discovery
         {
@@ -392,7 +399,31 @@ impl Lab {
             forwards: forward::Forwards::default(),
             services: services::Services::default(),
             leases: Arc::default(),
+            outside: None,
         })
+    }
+
+    /// This machine has an interface of the lab with this id, or none. It is gone when nobody holds its other end.
+    fn reach(&mut self, id: Option<&String>) -> io::Result<()> {
+        match (id, self.outside) {
+            (Some(id), None) => {
+                let mac = wire::mac(OUTSIDE);
+                let tap = netns::tap_here(&Interface {
+                    name: format!("lab-{id}"),
+                    mac,
+                    address: OUTSIDE,
+                    prefix: PREFIX,
+                    gateway: None,
+                })?;
+                self.outside = Some(self.host.wire.plug(Port { mac, tap })?);
+            }
+            (None, Some(number)) => {
+                self.host.wire.unplug(number);
+                self.outside = None;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The node of this name, made if it is new, and from now on as it is described.
@@ -514,6 +545,7 @@ impl Client {
         };
         let (reason, todo) = match error.kind() {
             io::ErrorKind::AlreadyExists => (Reason::Conflict, "lab fault ls"),
+            io::ErrorKind::AddrInUse => (Reason::Conflict, "ip route show 172.17.8.0/24  # says whose it is"),
             io::ErrorKind::InvalidInput => (Reason::Usage, "lab status"),
             io::ErrorKind::Unsupported => (Reason::Missing, "lab doctor"),
             io::ErrorKind::TimedOut => (Reason::Timeout, "lab status"),

@@ -3,7 +3,7 @@ use std::net::TcpListener;
 
 use corelab_tests::eventually;
 use corelab_tests::lab::{Lab, Who};
-use corelab_tests::tools::outputs;
+use corelab_tests::tools::{self, outputs};
 
 fn openssh_and_its_kin_reach_every_node_by_the_printed_configuration(who: Who) {
     let lab = Lab::bare_of(who, 3);
@@ -137,6 +137,58 @@ fn a_rebuilt_node_has_a_new_key_which_is_known(who: Who) {
     let refused = lab.lab(&["ssh", "core-01", "--", "true"]);
     assert_eq!(refused.status.code(), Some(255), "{}", outputs(&refused));
     lab.gone();
+}
+
+/// In a network of its own, as if this machine had nobody else on it.
+const OUTSIDE: &str = r#"
+ip link set lo up
+lab up --num-instances 1 --host-interface
+curl -sS -m 5 http://172.17.8.101:2379/version > version
+ssh -o BatchMode=yes -o UserKnownHostsFile=.lab/ssh/known_hosts -o StrictHostKeyChecking=yes -i .lab/ssh/id_ed25519 \
+  core@172.17.8.101 ping -c 1 -W 5 172.17.8.2
+ip route show 172.17.8.0/24 > route
+
+mkdir other; cd other; status=0
+printf 'num_instances: 1\nbare: true\n' > lab.yaml
+XDG_STATE_HOME=$PWD/state lab up --host-interface 2> ../refused || status=$?
+test $status = 11
+test ! -e .lab
+cd ..
+
+lab up --host-interface=false
+ip route show 172.17.8.0/24 > without
+lab up --host-interface
+lab destroy -f
+ip -brief link > after
+"#;
+
+#[test]
+fn this_machine_reaches_the_nodes_by_their_addresses_where_it_is_asked_for() {
+    let lab = Lab::new();
+    let output = tools::run(lab.command("unshare").args(["--net", "sh", "-euxc", OUTSIDE]));
+    assert!(output.status.success(), "{}", outputs(&output));
+    let read = |file: &str| lab.sh(&format!("cat {file}"));
+    assert!(read("version").contains("etcdserver"));
+    assert!(read("route").contains(" src 172.17.8.2"), "{}", read("route"));
+    let refused = read("refused");
+    assert!(
+        refused.contains("leads to the network of 172.17.8.2/24 already"),
+        "{refused}"
+    );
+    assert_eq!(read("without"), "");
+    assert_eq!(read("after").lines().count(), 1, "{}", read("after"));
+    lab.gone();
+}
+
+#[test]
+fn an_interface_of_this_machine_is_roots_to_ask_for() {
+    let lab = Lab::bare_of(Who::User, 1);
+    let error = lab.fails(&["up", "--host-interface"], 10);
+    assert!(
+        error.contains("--host-interface") && error.contains("root's to make"),
+        "{error}"
+    );
+    assert!(!lab.dir().join(".lab").exists(), "something was begun");
 }
 
 corelab_tests::for_everybody! {
