@@ -200,7 +200,7 @@ impl<'a> Learner<'a> {
         if !say.is_empty() {
             ui::paragraphs(&format!("\n{say}"));
         }
-        self.is_lost(index);
+        self.tell_lost(index);
         let (mut points, mut of) = (0, step.points);
         if let Some(ask) = &step.ask {
             of += ask.points;
@@ -228,16 +228,15 @@ impl<'a> Learner<'a> {
     }
 
     /// Says so, where nothing that is done can make this step green any more.
-    fn is_lost(&mut self, index: usize) -> bool {
+    fn tell_lost(&mut self, index: usize) {
         let lost = self.runner.lost(index);
         for verdict in &lost {
             let why = verdict.why.as_ref().unwrap_or(&verdict.saw);
             ui::indented(&format!("lost: {}: {why}", verdict.id));
         }
         if !lost.is_empty() {
-            ui::lines("From here nothing leads on: [b] goes back to before it was lost.");
+            ui::lines("From here nothing leads on; [b] goes a step back.");
         }
-        !lost.is_empty()
     }
 
     fn show(&self, step: &Step) {
@@ -297,7 +296,7 @@ impl<'a> Learner<'a> {
                         return Turn::Next;
                     }
                     self.why(&last);
-                    self.is_lost(index);
+                    self.tell_lost(index);
                 }
                 other => ui::lines(&format!("{other:?} is none of these")),
             }

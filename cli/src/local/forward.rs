@@ -26,14 +26,15 @@ struct Open {
 
 impl Forwards {
     /// Listens on these ports and no others from now on, but for those that come back: somebody else has them.
-    pub fn set(&mut self, wanted: &[Forward]) -> io::Result<Vec<Forward>> {
-        self.0.retain(|_, open| {
-            let stays = wanted.contains(&open.forward);
-            if !stays {
+    pub async fn set(&mut self, wanted: &[Forward]) -> io::Result<Vec<Forward>> {
+        let is_over = |(port, open): (&u16, &Open)| (!wanted.contains(&open.forward)).then_some(*port);
+        for port in self.0.iter().filter_map(is_over).collect::<Vec<_>>() {
+            if let Some(open) = self.0.remove(&port) {
                 open.task.abort();
+                // It may be wanted for another node.
+                let _ = open.task.await;
             }
-            stays
-        });
+        }
         let mut taken = Vec::new();
         for forward in wanted {
             if self.0.contains_key(&forward.host) {

@@ -217,7 +217,7 @@ impl Supervisor {
     async fn listen(&self, forwards: &[Forward], client: &mut Client) -> io::Result<()> {
         let mut lab = self.lab.lock().await;
         let lab = lab.as_mut().ok_or_else(not_begun)?;
-        let taken = lab.forwards.set(forwards)?;
+        let taken = lab.forwards.set(forwards).await?;
         lab.forwards.lead(&lab.nodes);
         for forward in taken {
             client.say(&Event::Taken(forward)).await?;

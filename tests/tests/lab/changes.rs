@@ -208,6 +208,10 @@ fn forwarded_ports_open_and_close_while_nodes_run(who: Who) {
         "{said}"
     );
     assert!(answers(two) && !answers(one));
+    // The same port for another of the node's.
+    lab.ok(&["up", "--forwarded-ports", &format!("4001={two}")]);
+    assert!(lab.ok(&["port"]).contains("4001") && answers(two));
+    lab.ok(&["up", "--forwarded-ports", &format!("2379={two}")]);
     assert!(lab.ok(&["port"]).contains(&two.to_string()));
     assert_eq!(lab.node("core-01")["boots"], 1);
     // Kept, and the same after a halt.
