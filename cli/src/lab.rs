@@ -1,14 +1,10 @@
 //! A lab as the commands see it: settings and record to nodes, and nodes to what the supervisor has to know.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-use rustix::net::sockopt::set_socket_reuseaddr;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
 use crate::config::resolved::Settings;
 use crate::config::{self, Discovery, Origin, Typed, Value};
@@ -17,7 +13,7 @@ use crate::failure::{Exit, Failure};
 use crate::local::client::Supervisor;
 use crate::local::disk::{Content, File};
 use crate::local::health::Tls;
-use crate::local::protocol::{Event, Forward, ImageSpec, LabSpec, NodeSpec, Reason, Request};
+use crate::local::protocol::{Event, ImageSpec, LabSpec, NodeSpec, Reason, Request};
 use crate::local::{DISCOVERY_PORT, HOST};
 use crate::project::{Made, Project, Record, cache_home, random_digits};
 use crate::render::certificates::Certificate;
@@ -26,7 +22,7 @@ use crate::render::known_hosts::Host;
 use crate::render::user_data::{self, Bootstrap, Services};
 use crate::tls::{self, Authority};
 use crate::topology::{self, Node};
-use crate::{flags, image, plan, ssh, ui};
+use crate::{flags, image, ports, ssh, ui};
 
 /// Of core, the user that everybody logs in as, as the image has it.
 const HOME: &str = "/home/core";
@@ -38,8 +34,6 @@ const USER_DATA: &str = "/var/lib/coreos-vagrant/vagrantfile-user-data";
 /// Does the node image have fleet?
 const FLEET: bool = true;
 const PATIENCE: Duration = Duration::from_secs(30);
-/// So often ports are chosen that somebody else may take before we do.
-const PORTS: usize = 5;
 
 #[derive(Debug)]
 pub struct Lab {
@@ -91,11 +85,11 @@ impl Lab {
         }
         // A node that somebody has is not gone because a file asks for fewer.
         record.num_instances = most;
-        let mut nodes = nodes(&settings, &record);
+        let mut nodes = ports::nodes(&settings, &record);
         let wanted = settings.num_instances.value;
         nodes.retain(|node| node.index <= wanted || exists(&node.name));
         record.prefix.clone_from(&settings.instance_name_prefix.value);
-        record.forwards = forwards(&nodes);
+        record.forwards = ports::forwards(&nodes);
         record.asked = topology::asked(&settings);
         Ok(Lab {
             project,
@@ -210,46 +204,6 @@ impl Lab {
         })?;
         ui::phase("supervisor and wire", began.elapsed());
         Ok(supervisor)
-    }
-
-    /// Has the supervisor listen on the ports of all nodes. ssh's give way to whoever has them, for the configuration
-    /// says where they are; others are known to who asked for them, unless the lab is new.
-    pub fn listen(&mut self, supervisor: &Supervisor, is_new: bool) -> Result<(), Failure> {
-        for last in (0..PORTS).map(|turn| turn + 1 == PORTS) {
-            let mut taken = Vec::new();
-            let before = self.record.forwards.clone();
-            let request = Request::Listen {
-                forwards: before.clone(),
-            };
-            ask(supervisor, &request, |event| {
-                if let Event::Taken(forward) = event {
-                    taken.push(forward.clone());
-                }
-            })?;
-            let stays = |forward: &&Forward| last || !is_new && forward.guest != topology::SSH;
-            if let Some(forward) = taken.iter().find(stays) {
-                return Err(somebody_has(forward));
-            }
-            if taken.is_empty() {
-                break;
-            }
-            self.record.forwards.retain(|forward| !taken.contains(forward));
-            for node in nodes(&self.settings, &self.record) {
-                if let Some(ours) = self.nodes.iter_mut().find(|ours| ours.name == node.name) {
-                    ours.forwards = node.forwards;
-                }
-            }
-            self.record.forwards = forwards(&self.nodes);
-            if !is_new {
-                let taken = taken
-                    .iter()
-                    .map(|Forward { host, .. }| format!("127.0.0.1:{host} is taken by another program"));
-                taken
-                    .chain(plan::of_forwards(&before, &self.record.forwards))
-                    .for_each(|line| ui::lines(&line));
-            }
-        }
-        Ok(())
     }
 
     fn no_supervisor(&self, error: io::Error) -> Failure {
@@ -497,60 +451,6 @@ pub fn settings(project: &Project, record: &Record, said: &BTreeMap<String, Valu
     let now = flags::raw(said, Origin::Flag)?;
     let raw = now.over(flags::raw(&kept, Origin::Kept)?);
     config::load(&project.root, raw, record.environment.as_deref())
-}
-
-/// All that there have been, with their ports. What was given out once stays, so that a saved ssh-config stays true.
-fn nodes(settings: &Settings, record: &Record) -> Vec<Node> {
-    let mut settings = settings.clone();
-    settings.num_instances.value = record.num_instances;
-    let asked = topology::asked(&settings);
-    let given = |node: &str, guest: u16| {
-        let is_it = |forward: &&Forward| forward.node == node && forward.guest == guest;
-        let stays = guest == topology::SSH || record.asked.get(&guest) == asked.get(&guest);
-        let given = record.forwards.iter().find(is_it).filter(|_| stays);
-        given.map(|given| given.host)
-    };
-    let ours: BTreeSet<u16> = record.forwards.iter().map(|forward| forward.host).collect();
-    topology::nodes(&settings, given, |port| ours.contains(&port) || is_free(port))
-}
-
-/// Nobody listens there. This does not either, not for a moment: another lab may be about to.
-fn is_free(port: u16) -> bool {
-    let probe = || {
-        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        set_socket_reuseaddr(&socket, true)?;
-        bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-    };
-    probe().is_ok()
-}
-
-fn somebody_has(forward: &Forward) -> Failure {
-    let Forward { host, node, guest } = forward;
-    Failure::new(
-        Exit::Conflict,
-        "a port of the lab is taken",
-        format!("127.0.0.1:{host}, which is to lead to {node}:{guest}"),
-        "another program listens there",
-        format!(
-            "ss -ltnp  # says which, then {}, or another port in the settings",
-            ui::command("up")
-        ),
-    )
-}
-
-fn forwards(nodes: &[Node]) -> Vec<Forward> {
-    let of = |node: &Node| -> Vec<Forward> {
-        let name = node.name.clone();
-        node.forwards
-            .iter()
-            .map(move |forward| Forward {
-                host: forward.host,
-                node: name.clone(),
-                guest: forward.guest,
-            })
-            .collect()
-    };
-    nodes.iter().flat_map(of).collect()
 }
 
 /// Asks the supervisor; a refusal is a failure.

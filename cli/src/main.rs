@@ -13,6 +13,7 @@ mod image;
 mod lab;
 mod local;
 mod plan;
+mod ports;
 mod project;
 mod provider;
 mod render;

@@ -12,8 +12,8 @@ use crate::local::protocol::{NodeStatus, Request, State};
 use crate::project::Project;
 use crate::provider::Provider;
 use crate::topology::Node;
-use crate::ui;
 use crate::vagrant::{Vagrant, has_machines};
+use crate::{ports, ui};
 
 pub fn run(args: &Up) -> Result<(), Failure> {
     let lab = open(args)?;
@@ -140,7 +140,7 @@ fn prepare(lab: &mut Lab, is_new: bool) -> Result<Supervisor, Failure> {
     let image = lab::image()?;
     lab.project.save(&lab.record)?;
     let supervisor = lab.begin(image)?;
-    lab.listen(&supervisor, is_new)?;
+    ports::listen(lab, &supervisor, is_new)?;
     lab.token(&supervisor)?;
     lab.project.save(&lab.record)?;
     ssh_config::write(lab)?;
