@@ -1,5 +1,6 @@
 //! A real sshd on a port of its own, with keys of its own, and an ssh-agent: nothing of the machine's is used.
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -98,7 +99,8 @@ impl Agent {
         let mut command = Command::new("ssh-agent");
         command.arg("-D").arg("-a").arg(&socket);
         let process = Process::spawn(command, &dir.join("agent.log"));
-        crate::eventually("the agent listens", || socket.exists().then_some(()));
+        // The socket is there a moment before it is listened on.
+        crate::eventually("the agent listens", || UnixStream::connect(&socket).ok());
         for key in keys {
             let mut add = Command::new("ssh-add");
             add.arg("-q").arg(key).env("SSH_AUTH_SOCK", &socket);
