@@ -11,6 +11,9 @@ pid = os.fork()
 if pid == 0:
     os.close(terminal)
     os.login_tty(slave)
+    # Whoever runs in the background of a shell without jobs has these ignored; who sits at a terminal has not.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     os.execvp(argv[0], argv)
 
 

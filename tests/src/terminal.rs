@@ -50,6 +50,10 @@ impl Terminal {
         // SAFETY: between fork and exec only system calls are made.
         unsafe {
             command.pre_exec(|| {
+                // Whoever runs in the background of a shell without jobs has these ignored.
+                for number in [libc::SIGINT, libc::SIGQUIT] {
+                    libc::signal(number, libc::SIG_DFL);
+                }
                 setsid()?;
                 ioctl_tiocsctty(rustix::stdio::stdin())?;
                 Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
