@@ -17,7 +17,7 @@ use crate::{plan, ui};
 /// So often ports are chosen that somebody else may take before we do.
 const TURNS: usize = 5;
 
-/// All that there have been, with their ports. What was given out once stays, so that a saved ssh-config stays true.
+/// All nodes that the lab has ever had, with their ports. What was given out once stays, so that a saved ssh-config stays true.
 pub fn nodes(settings: &Settings, record: &Record) -> Vec<Node> {
     let mut settings = settings.clone();
     settings.num_instances.value = record.num_instances;

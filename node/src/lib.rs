@@ -24,6 +24,7 @@ pub mod log;
 mod pretend;
 #[cfg(feature = "server")]
 pub mod raft;
+pub mod shell;
 #[cfg(feature = "server")]
 pub mod ssh;
 #[cfg(feature = "server")]

@@ -2,9 +2,10 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use labnode::shell::word;
 use regex_lite::Regex;
 
-use super::model::{Act, Expect, Request, UnitVerbs};
+use super::model::{Act, Expect, HttpRequest, UnitVerbs};
 use super::world::{Outcome, World};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -50,32 +51,23 @@ fn typed(act: &Act) -> Option<String> {
 }
 
 /// An answer of 400 and more is a failure, whose text is worth reading.
-fn curl(request: &Request) -> String {
+fn curl(request: &HttpRequest) -> String {
     let (method, url) = request.target().unwrap_or_default();
     let mut words = vec!["curl -sSL --fail-with-body".to_string()];
     if method != "GET" {
         words.push(format!("-X {method}"));
     }
-    words.push(quoted(url));
+    words.push(word(url));
     for (name, value) in &request.form {
-        words.push(format!("--data-urlencode {}", quoted(&format!("{name}={value}"))));
+        words.push(format!("--data-urlencode {}", word(&format!("{name}={value}"))));
     }
     if let Some(body) = &request.body {
         if serde_json::from_str::<serde_json::Value>(body).is_ok() {
             words.push("-H 'Content-Type: application/json'".into());
         }
-        words.push(format!("--data-binary {}", quoted(body)));
+        words.push(format!("--data-binary {}", word(body)));
     }
     words.join(" ")
-}
-
-/// As a shell takes it for one word.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    match !text.is_empty() && text.chars().all(is_plain) {
-        true => text.to_string(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
 }
 
 fn indent(text: &str) -> String {
@@ -147,14 +139,14 @@ fn once(act: &Act, world: &World) -> Result<Outcome, String> {
 }
 
 fn write_script(write: &super::model::Write) -> String {
-    let path = quoted(&write.path);
+    let path = word(&write.path);
     // A name of its own first: who reads meanwhile sees the old file or the new one.
     format!(
         "set -e\nmkdir -p \"$(dirname {path})\"\nprintf %s {text} > {path}.new\nchown {owner} {path}.new\n\
          chmod {mode} {path}.new\nmv {path}.new {path}\n",
-        text = quoted(&write.text),
-        owner = quoted(&write.owner),
-        mode = quoted(&write.mode),
+        text = word(&write.text),
+        owner = word(&write.owner),
+        mode = word(&write.mode),
     )
 }
 

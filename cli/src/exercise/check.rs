@@ -1,6 +1,7 @@
 //! What is to be so: one look at it, and looking again until it is, or time is over.
 use std::time::{Duration, Instant};
 
+use labnode::shell::word;
 use regex_lite::Regex;
 use serde_json::Value;
 
@@ -156,7 +157,7 @@ fn unit_state(unit: &UnitState, node: &str, world: &World) -> Result<String, Str
         UnitState::Inactive(name) => (name, "inactive"),
         UnitState::Failed(name) => (name, "failed"),
     };
-    let script = format!("systemctl is-active '{}'", name.replace('\'', ""));
+    let script = format!("systemctl is-active {}", word(name));
     let outcome = world
         .run(node, "root", &script, SCRIPT)
         .map_err(|error| error.to_string())?;
@@ -166,7 +167,7 @@ fn unit_state(unit: &UnitState, node: &str, world: &World) -> Result<String, Str
 }
 
 fn file_state(file: &FileState, node: &str, world: &World) -> Result<String, String> {
-    let script = format!("cat '{}'", file.path.replace('\'', ""));
+    let script = format!("cat {}", word(&file.path));
     let outcome = world
         .run(node, "root", &script, SCRIPT)
         .map_err(|error| error.to_string())?;
@@ -204,8 +205,7 @@ fn node_state(state: &NodeState, world: &World) -> Result<String, String> {
 
 fn http_answer(http: &Http, check: &Check, world: &World) -> Result<String, String> {
     if check.at.is_some() {
-        let url = http.get.replace('\'', "%27");
-        let script = format!("curl -sS -m 5 -w '\\n%{{http_code}}' '{url}'");
+        let script = format!("curl -sS -m 5 -w '\\n%{{http_code}}' {}", word(&http.get));
         return each(check, world, |node| {
             let outcome = world
                 .run(node, "core", &script, SCRIPT)

@@ -133,7 +133,7 @@ pub struct Act {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<Request>,
+    pub http: Option<HttpRequest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write: Option<Write>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,7 +176,7 @@ pub enum Expect {
 /// One request, by curl: exactly one of get, put, post and delete.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub struct HttpRequest {
     /// http://NODE-OR-ADDRESS:PORT/PATH
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub get: Option<String>,
@@ -441,7 +441,7 @@ impl Act {
     }
 }
 
-impl Request {
+impl HttpRequest {
     /// The method, and where to.
     pub fn target(&self) -> Result<(&'static str, &str), String> {
         let all = [

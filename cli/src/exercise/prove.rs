@@ -54,6 +54,7 @@ fn prove(runner: &mut Runner, index: usize, step: &Step, proof: &mut Proof) -> R
     runner.enter(index)?;
     if !tell(&runner.lost(index)) {
         wrong(proof, step, "its guard is red from the beginning");
+        runner.leave()?;
         return Ok(false);
     }
     for (at, act) in step.acts.iter().enumerate() {

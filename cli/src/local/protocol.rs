@@ -137,6 +137,7 @@ pub enum Event {
         millis: u64,
     },
     Node(NodeStatus),
+    /// Somebody else listens on its port.
     Taken(Forward),
     Fault(Lease),
     Healed(Fault),

@@ -251,15 +251,12 @@ impl Supervisor {
         if began.elapsed() > Duration::from_millis(100) {
             client.phase("image unpacked", began).await?;
         }
-        if lab.is_none() {
-            *lab = Some(Lab::begin(spec, base, layers)?);
-        }
-        if let Some(lab) = lab.as_mut() {
-            lab.reach(spec.host_interface.then_some(&spec.id))?;
-        }
-        if let Some(lab) = lab.as_mut()
-            && spec.discovery
-        {
+        let lab = match lab.as_mut() {
+            Some(lab) => lab,
+            None => lab.insert(Lab::begin(spec, base, layers)?),
+        };
+        lab.reach(spec.host_interface.then_some(&spec.id))?;
+        if spec.discovery {
             let dir = self.dir.join("discovery");
             lab.services.discovery(&spec.image.labnode, &dir, &lab.host.netns)?;
             lab.services.answers(&dir, &lab.host.netns).await?;

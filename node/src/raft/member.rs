@@ -2,7 +2,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -232,7 +231,7 @@ impl Member {
 
     /// Has a command applied, here or at the leader, and waits until it is applied here.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
-        if self.disk_status.full.load(Ordering::Relaxed) {
+        if self.disk_status.is_full() {
             return Err(ProposeError::NoSpace);
         }
         let (outcome, wait) = oneshot::channel();
@@ -245,7 +244,7 @@ impl Member {
         };
         let result = tokio::time::timeout(self.request_timeout(), send_and_wait).await;
         match result.unwrap_or(Err(ProposeError::Timeout)) {
-            Err(ProposeError::Timeout) if self.disk_status.full.load(Ordering::Relaxed) => Err(ProposeError::NoSpace),
+            Err(ProposeError::Timeout) if self.disk_status.is_full() => Err(ProposeError::NoSpace),
             other => other,
         }
     }
@@ -442,7 +441,7 @@ impl Member {
             let _ = self.log.flush().await;
         };
         let full = async {
-            while !self.disk_status.full.load(Ordering::Relaxed) {
+            while !self.disk_status.is_full() {
                 tokio::time::sleep(ROOM).await;
             }
         };
@@ -520,11 +519,10 @@ async fn take_snapshots(member: Arc<Member>) {
 
 /// A leader whose disk is full lets another one lead: what it cannot write itself, nobody could have written.
 async fn make_way(member: Arc<Member>) {
-    let is_full = || member.disk_status.full.load(Ordering::Relaxed);
     loop {
         member.disk_status.filled.notified().await;
         let mut left = false;
-        while is_full() {
+        while member.disk_status.is_full() {
             if !left
                 && member.is_leader()
                 && let Some(heir) = member.heir()

@@ -2,7 +2,6 @@
 //! wherever it is, again after a change of leader, and are applied once.
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -122,7 +121,7 @@ async fn forward(member: &Member, leader: u64, bytes: &Bytes) -> io::Result<Forw
 
 /// The leader's part: stamps a batch with its time and puts it into the log.
 pub(super) async fn accept(member: &Member, bytes: Bytes) -> Forwarded {
-    if member.disk_status.full.load(Ordering::Relaxed) {
+    if member.disk_status.is_full() {
         // It is about to lead no more, if somebody else can.
         return member.heir().map_or(Forwarded::Full, |_| Forwarded::NotLeader);
     }

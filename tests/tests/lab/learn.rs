@@ -93,15 +93,22 @@ impl Lesson {
         String::from_utf8_lossy(&self.inside(&["fault", "ls"]).stdout).into_owned()
     }
 
-    /// Up to the middle of the second step.
+    /// The first step is done, by Enter, and its check green; the second one is next.
     #[track_caller]
-    fn in_the_middle(&self) -> Terminal {
+    fn second_step(&self, check: &str) -> Terminal {
         let mut terminal = self.learn(100);
         terminal.until(TURN);
         terminal.type_in("\r");
-        terminal.until("ok one");
-        terminal.until("2 of 3");
+        terminal.until(&format!("ok {check}"));
+        terminal.until("── 2 of ");
         terminal.until(TURN);
+        terminal
+    }
+
+    /// Up to the middle of the second step.
+    #[track_caller]
+    fn in_the_middle(&self) -> Terminal {
+        let mut terminal = self.second_step("one");
         terminal.type_in("\r");
         eventually("the second step is at work", || {
             self.holds("test -e busy").then_some(())
@@ -281,12 +288,7 @@ steps:
 
 fn what_cannot_be_won_any_more_is_said_and_a_step_back_mends_it(who: Who) {
     let lesson = Lesson::of(who, GUARDED);
-    let mut terminal = lesson.learn(100);
-    terminal.until(TURN);
-    terminal.type_in("\r");
-    terminal.until("ok first");
-    terminal.until("2 of 2");
-    terminal.until(TURN);
+    let mut terminal = lesson.second_step("first");
     assert!(lesson.holds("rm original"));
     terminal.type_in("\r");
     terminal.until("RED copy");
@@ -366,12 +368,7 @@ steps:
 
 fn the_moment_that_is_kept_is_the_same_on_all_nodes(who: Who) {
     let lesson = Lesson::of(who, TALK);
-    let mut terminal = lesson.learn(100);
-    terminal.until(TURN);
-    terminal.type_in("\r");
-    terminal.until("ok heard");
-    terminal.until("2 of 2");
-    terminal.until(TURN);
+    let mut terminal = lesson.second_step("heard");
     terminal.type_in("q\r");
     terminal.wait();
     let said = tools::outputs(&lesson.back(&["2"]));

@@ -16,6 +16,7 @@ pub use settings::SshSettings;
 use super::Context;
 use super::driver::Driver;
 use crate::fleet::schema;
+use crate::shell::word;
 use crate::ssh::client::{self, Connection, Target};
 use crate::ssh::{Error, session};
 use crate::sys::print;
@@ -227,15 +228,6 @@ fn quote(word: &str) -> String {
         .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]))
         .collect();
     format!("\"{escaped}\"")
-}
-
-/// As it is where a shell leaves it alone.
-fn word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_string(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub enum Request {
 #[derive(Default)]
 pub struct Status {
     /// The disk has no room: nothing new is accepted until a write goes through again.
-    pub full: AtomicBool,
+    full: AtomicBool,
     /// Told when it has become so.
     pub filled: Notify,
     pub last_index_saved: AtomicU64,
@@ -37,6 +37,10 @@ pub struct Status {
 }
 
 impl Status {
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
     fn synced(&self, took: Duration) {
         let (before, now) = (self.sync_micros.load(Ordering::Relaxed), took.as_micros() as u64);
         self.sync_micros.store(
