@@ -6,12 +6,13 @@ PACKAGES = dbus-daemon etcd-client etcd-server fish git python3 python3-venv cur
 export DEBIAN_FRONTEND = noninteractive
 
 # One build of everything, tests and programs, so that dependencies are compiled once; the dev profile optimises
-# dependencies a little, which from a cold start is faster than a release build and its link-time optimisation.
+# dependencies a little, which from a cold start is faster than a release build and its link-time optimisation. Most
+# tests wait for nodes more than they work, so there are two at a time for each processor.
 test: packages
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo build --workspace --all-targets --locked
-	./.ci/sum cargo test --workspace --locked --no-fail-fast
+	RUST_TEST_THREADS=$$(($$(nproc) * 2)) ./.ci/sum cargo test --workspace --locked --no-fail-fast
 
 # Debian's etcd-server would start itself and take our default ports: policy-rc.d tells the package not to.
 packages:
