@@ -24,6 +24,8 @@ use tokio::time::timeout;
 /// Far beyond what anything here takes.
 pub const LIMIT: Duration = Duration::from_secs(60);
 pub const TTL: Duration = Duration::from_secs(3);
+/// Of machines that are to notice soon that etcd is silent; the others wait as long as a slow disk may need.
+pub const SOON: &str = "etcd_request_timeout=2\n";
 
 #[derive(Clone, Default)]
 pub struct FakeUnit {
@@ -204,6 +206,8 @@ pub async fn etcd_with(scheme: &str, flags: &[String]) -> Etcd {
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &format!("e={peer}")]);
+        // A disk that keeps it waiting is no reason to give up: it does so after 5 s and two of these.
+        command.args(["--election-timeout", "20000"]);
         command.args(flags);
         // It says when it is ready, as to systemd.
         let socket = dir.path().join(format!("notify-{port}"));
@@ -241,7 +245,7 @@ pub fn connect_with(url: &str, tls: Files, user: Option<(String, String)>) -> Cl
         endpoints: vec![url.into()],
         tls,
         user,
-        header_timeout: Duration::from_secs(5),
+        header_timeout: LIMIT,
         trace: None,
     };
     Client::new(options).unwrap()
@@ -288,8 +292,9 @@ impl Node {
     pub async fn new(etcd: &Etcd, id: &str, settings: &str) -> Node {
         let wire = wire(etcd.port).await;
         let text = format!(
-            "etcd_servers=http://127.0.0.1:{}\netcd_request_timeout=2\nagent_ttl={}s\nengine_reconcile_interval=0.4\npublic_ip={id}\npeer_addr=127.0.0.1:0\n{settings}",
+            "etcd_servers=http://127.0.0.1:{}\netcd_request_timeout={}\nagent_ttl={}s\nengine_reconcile_interval=0.4\npublic_ip={id}\npeer_addr=127.0.0.1:0\n{settings}",
             wire.port,
+            LIMIT.as_secs(),
             TTL.as_secs()
         );
         let mut config = config::parse(&text, &[], Vec::new()).unwrap();

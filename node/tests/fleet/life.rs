@@ -78,7 +78,7 @@ async fn a_destroyed_unit_stops_before_its_file_goes() {
 #[tokio::test]
 async fn a_machine_cut_off_stops_what_may_move_before_others_run_it_and_keeps_what_asks_for_it() {
     let etcd = etcd().await;
-    let nodes = cluster(&etcd, &["m1", "m2"]).await;
+    let nodes = cluster_with(&etcd, &["m1", "m2"], SOON).await;
     nodes[0].put("moves.service", SLEEP).await;
     nodes[0]
         .put(

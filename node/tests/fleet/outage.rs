@@ -48,7 +48,7 @@ fn count(nodes: &[Node], what: &str) -> usize {
 #[tokio::test]
 async fn an_etcd_that_stands_still_for_everybody_stops_nothing_and_nothing_is_shown_as_gone() {
     let etcd = etcd().await;
-    let nodes = cluster(&etcd, &["m1", "m2", "m3"]).await;
+    let nodes = cluster_with(&etcd, &["m1", "m2", "m3"], SOON).await;
     let names = spread(&nodes, 6).await;
     acquainted(&nodes).await;
     let places: Vec<_> = names.iter().map(|name| nodes[0].shown(name)).collect();
@@ -85,8 +85,8 @@ async fn an_etcd_that_stands_still_for_everybody_stops_nothing_and_nothing_is_sh
 #[tokio::test]
 async fn without_the_word_of_one_that_cannot_be_asked_units_that_may_move_stop_and_come_back() {
     let etcd = etcd().await;
-    let mut nodes = cluster(&etcd, &["m1", "m2"]).await;
-    nodes.push(Node::new(&etcd, "m3", "peer_addr=off\n").await);
+    let mut nodes = cluster_with(&etcd, &["m1", "m2"], SOON).await;
+    nodes.push(Node::new(&etcd, "m3", &format!("peer_addr=off\n{SOON}")).await);
     let names = spread(&nodes, 3).await;
     eventually("each machine has said whom it asks", || {
         let mirror = nodes[0].machine().registry.mirror();
@@ -112,7 +112,7 @@ async fn without_the_word_of_one_that_cannot_be_asked_units_that_may_move_stop_a
 #[tokio::test]
 async fn a_machine_that_is_cut_off_has_no_promise_and_nothing_ever_runs_twice() {
     let etcd = etcd().await;
-    let nodes = cluster(&etcd, &["m1", "m2", "m3"]).await;
+    let nodes = cluster_with(&etcd, &["m1", "m2", "m3"], SOON).await;
     let names = spread(&nodes, 6).await;
     acquainted(&nodes).await;
     for round in 0..2 {
@@ -142,7 +142,7 @@ async fn a_machine_that_is_cut_off_has_no_promise_and_nothing_ever_runs_twice() 
 #[tokio::test]
 async fn a_leader_that_begins_anew_or_came_later_acts_on_no_machine_too_early() {
     let etcd = etcd().await;
-    let mut nodes = cluster(&etcd, &["m1", "m2"]).await;
+    let mut nodes = cluster_with(&etcd, &["m1", "m2"], SOON).await;
     let name = &spread(&nodes, 1).await[0];
     acquainted(&nodes).await;
     let at = running(&nodes, name)[0];
