@@ -206,8 +206,6 @@ pub async fn etcd_with(scheme: &str, flags: &[String]) -> Etcd {
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &format!("e={peer}")]);
-        // A disk that keeps it waiting is no reason to give up: it does so after 5 s and two of these.
-        command.args(["--election-timeout", "20000"]);
         command.args(flags);
         // It says when it is ready, as to systemd.
         let socket = dir.path().join(format!("notify-{port}"));
@@ -245,7 +243,7 @@ pub fn connect_with(url: &str, tls: Files, user: Option<(String, String)>) -> Cl
         endpoints: vec![url.into()],
         tls,
         user,
-        header_timeout: LIMIT,
+        header_timeout: Duration::from_secs(5),
         trace: None,
     };
     Client::new(options).unwrap()

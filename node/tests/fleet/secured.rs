@@ -1,7 +1,11 @@
 //! Ways in and ways to etcd: pages, metrics, TLS, passwords, and machines among themselves.
+use std::time::Duration;
+
+use labnode::client::cluster::Request;
 use labnode::fleet::schema::JobState;
 use labnode::tls::generated;
 use labnode::unit::UnitFile;
+use tokio::time::timeout;
 
 use crate::cluster::*;
 
@@ -48,6 +52,14 @@ async fn etcd_is_reached_with_a_user_and_a_password() {
     let etcd = etcd().await;
     let url = format!("http://127.0.0.1:{}", etcd.port);
     let client = connect(etcd.port);
+    // Ready a moment before the cluster has a version: without one it refuses everything about users.
+    let version = Request::new(reqwest::Method::GET, "/version");
+    let decided = async {
+        while String::from_utf8_lossy(&client.send(version.clone()).await.unwrap().body).contains("not_decided") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LIMIT, decided).await.expect("a version");
     let root = serde_json::json!({"user": "root", "password": "secret"});
     client.put_user("root", root).await.unwrap();
     client.enable_auth(true).await.unwrap();
